@@ -1,0 +1,160 @@
+"""Runs a TFLite model through LiteRT on all cores."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_flowers.errors import UserError
+
+
+def available_cores() -> int:
+    """The cores this process may use (a container often has fewer than the machine)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class LiteRTModel:
+    """A TFLite model as a function from a batch of pixels to its outputs.
+
+    With `workers` interpreters of one thread each, the photos of a batch are spread over the
+    cores. That is faster than one interpreter with as many threads, which waits at the end of
+    every layer; but a single photo is answered sooner by the latter: `workers=1` makes that.
+
+    Args:
+        content: The bytes of a `.tflite` file. It must have one input [1, H, W, 3].
+        workers: How many interpreters run at a time; 1 gives all cores to one interpreter.
+
+    Raises:
+        UserError: LiteRT cannot load `content`, or its input is no single picture.
+    """
+
+    def __init__(self, content: bytes, *, workers: int = 1) -> None:
+        threads = available_cores() if workers == 1 else 1
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(workers):
+            self._idle.put(_interpreter(content, threads))
+        self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
+        interpreter = self._idle.get()
+        (self._input,) = interpreter.get_input_details()
+        # Outputs come in no promised order; their names end in ":0", ":1", ... when converted
+        # from a signature, and the signature's order is the one callers know.
+        self._outputs = sorted(interpreter.get_output_details(), key=lambda output: output["name"])
+        self._idle.put(interpreter)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the input in pixels."""
+        _, height, width, _ = self._input["shape"]
+        return int(height), int(width)
+
+    @property
+    def output_shapes(self) -> list[tuple[int, ...]]:
+        """The shape of each output, without the batch dimension."""
+        return [tuple(int(n) for n in output["shape"][1:]) for output in self._outputs]
+
+    def __call__(self, pixels: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]:
+        """Runs a batch.
+
+        Args:
+            pixels: uint8 or float32 [N, H, W, 3], values 0..255. A quantised model gets uint8.
+
+        Returns:
+            One float32 array [N, ...] for each output, dequantised where it is quantised.
+        """
+        pixels = _as_type(pixels, self._input["dtype"])
+        run = self._pool.map if self._pool else map
+        rows: Sequence[list[npt.NDArray[np.float32]]] = list(run(self._run_one, pixels))
+        if not rows:
+            return [np.empty((0, *shape), np.float32) for shape in self.output_shapes]
+        return [np.stack(column) for column in zip(*rows, strict=True)]
+
+    def _run_one(self, pixels: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]:
+        interpreter = self._idle.get()
+        try:
+            interpreter.set_tensor(self._input["index"], pixels[None])
+            try:
+                interpreter.invoke()
+            except RuntimeError as error:
+                raise UserError(f"LiteRT cannot run this TFLite model ({error})") from None
+            return [
+                _dequantised(interpreter.get_tensor(output["index"])[0], output["quantization"])
+                for output in self._outputs
+            ]
+        finally:
+            self._idle.put(interpreter)
+
+
+def _interpreter(content: bytes, threads: int) -> Any:
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        with _without_infos():
+            interpreter = Interpreter(model_content=content, num_threads=threads)
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"LiteRT cannot load this TFLite model ({error}); export it again"
+        ) from None
+    inputs = interpreter.get_input_details()
+    shapes = [[int(n) for n in one["shape"]] for one in inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or (shapes[0][0], shapes[0][3]) != (1, 3):
+        raise UserError(f"expected a TFLite model with one input [1, H, W, 3], got {shapes}")
+    dtype = np.dtype(inputs[0]["dtype"])
+    if dtype not in (np.uint8, np.float32):
+        raise UserError(f"expected a TFLite model of uint8 or float32 pixels, got {dtype}")
+    if any(tensor["dtype"] is np.object_ for tensor in interpreter.get_tensor_details()):
+        # A converter that is given a function and the model it belongs to makes such files; they
+        # run, on whatever is in memory.
+        raise UserError(
+            "the weights are not inside this TFLite model; convert it again, as in "
+            "tools/export_tflite.py"
+        )
+    return interpreter
+
+
+@contextmanager
+def _without_infos() -> Iterator[None]:
+    """Keeps what LiteRT's C++ side says about itself off standard error; warnings and errors stay.
+
+    It has no switch for that: every loaded model is a line "INFO: Created TensorFlow Lite XNNPACK
+    delegate for CPU."
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        stderr = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            for line in held:
+                if not line.startswith(b"INFO:"):
+                    os.write(2, line)
+
+
+def _as_type(pixels: npt.NDArray[Any], dtype: Any) -> npt.NDArray[Any]:
+    if dtype == np.uint8 and pixels.dtype != np.uint8:
+        pixels = np.rint(pixels)
+    return pixels.astype(dtype, copy=False)
+
+
+def _dequantised(
+    values: npt.NDArray[Any], quantization: tuple[float, int]
+) -> npt.NDArray[np.float32]:
+    scale, zero_point = quantization
+    if not scale:
+        return np.asarray(values, np.float32)
+    return np.asarray((values.astype(np.float32) - zero_point) * np.float32(scale), np.float32)
