@@ -1,0 +1,80 @@
+"""The pretrained networks a head can be put on, each with its native image size and its scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from keras_flowers.errors import UserError
+
+
+@dataclass(frozen=True)
+class Base:
+    """A network of `keras.applications` that turns photos into feature maps.
+
+    Attributes:
+        function: Its name in `keras.applications`.
+        image_size: The height and width in pixels that its ImageNet weights were trained at.
+        scaled_inside: Whether the network itself takes pixels 0..255. If not, it expects -1..1 and
+            `model.py` puts that scaling in front.
+        arguments: What else `function` is called with, such as the width multiplier `alpha`.
+    """
+
+    function: str
+    image_size: int
+    scaled_inside: bool = True
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _bases() -> dict[str, Base]:
+    bases = {}
+    # Width multipliers for which Keras has ImageNet weights; the published default is 1.0.
+    for function, alphas, scaled_inside in (
+        ("MobileNet", (0.25, 0.5, 0.75, 1.0), False),
+        ("MobileNetV2", (0.35, 0.5, 0.75, 1.0, 1.3, 1.4), False),
+        ("MobileNetV3Small", (0.75, 1.0), True),
+        ("MobileNetV3Large", (0.75, 1.0), True),
+    ):
+        for alpha in alphas:
+            name = function if alpha == 1.0 else f"{function}_{alpha}"
+            bases[name] = Base(function, 224, scaled_inside, {"alpha": alpha})
+    # Native sizes: EfficientNet, Tan & Le 2019, and EfficientNetV2, Tan & Le 2021, as in the
+    # `default_size` of Keras's own constructors.
+    for family, sizes in (
+        ("EfficientNetB", (224, 240, 260, 300, 380, 456, 528, 600)),
+        ("EfficientNetV2B", (224, 240, 260, 300)),
+    ):
+        for number, size in enumerate(sizes):
+            bases[f"{family}{number}"] = Base(f"{family}{number}", size)
+    for letter, size in (("S", 384), ("M", 480), ("L", 480)):
+        bases[f"EfficientNetV2{letter}"] = Base(f"EfficientNetV2{letter}", size)
+    return bases
+
+
+BASES: Mapping[str, Base] = MappingProxyType(_bases())
+"""The bases by the names that `--base` takes: Keras's, with `_alpha` behind where it is not 1."""
+
+
+def find_base(name: str) -> str:
+    """The name in `BASES`, or the path of a saved feature extractor, that `name` stands for.
+
+    >>> find_base("mobilenetv2_0.35")
+    'MobileNetV2_0.35'
+
+    Raises:
+        UserError: `name` is neither.
+    """
+    if name.endswith(".keras"):
+        if not Path(name).is_file():
+            raise UserError(f"--base: there is no saved feature extractor at {name}")
+        return name
+    for known in BASES:
+        if known.lower() == name.lower():
+            return known
+    raise UserError(
+        f"--base: {name!r} is not known; expected the path of a .keras feature extractor or one of "
+        + ", ".join(BASES)
+    )

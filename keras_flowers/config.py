@@ -1,0 +1,179 @@
+"""Every training option: its type, its default and its reason, once; the command line is made from it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from keras_flowers.bases import BASES, find_base
+from keras_flowers.errors import UserError
+from keras_flowers.files import read_json
+
+
+def _option(default: Any, help_text: str) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help_text})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The settings of a run. None means: chosen as the help says, and written to `config.json`."""
+
+    # What is learned.
+    dataset: str = _option("oxford_flowers102", "TFDS data set with the features image and label")
+    data_dir: str | None = _option(
+        None, "where TFDS keeps data sets (default: $TFDS_DATA_DIR, or ~/tensorflow_datasets)"
+    )
+    train_split: str = _option(
+        "train", "TFDS split to learn from; train+validation only with settings chosen before"
+    )
+    validation_split: str = _option("validation", "TFDS split on which settings are chosen")
+    test_split: str = _option("test", "TFDS split that is scored once, at the end")
+    demo: bool = _option(
+        False, "a small drawn data set and a base of random weights: no download, about a minute"
+    )
+    # The network.
+    base: str = _option(
+        "MobileNetV2", "pretrained base: a name listed below, or the path of a .keras extractor"
+    )
+    image_size: int | None = _option(
+        None, "height and width of the input in pixels (default: the base's own)"
+    )
+    dropout: float = _option(0.0, "share of the features that are dropped while training")
+    # How it is learned.
+    views: int = _option(
+        4, "views kept of each photo: the whole, its mirror image, then random crops"
+    )
+    shrinkage: float | None = _option(
+        None, "of the discriminant analysis that starts the head (default: the best on validation)"
+    )
+    start_temperature: float | None = _option(
+        None, "by which its logits are divided (default: calibrated on validation)"
+    )
+    epochs: int = _option(10, "passes over all kept views that refine the head")
+    batch_size: int = _option(256, "views in a step")
+    learning_rate: float = _option(1e-3, "of AdamW, at the start; it falls to 0 along a cosine")
+    weight_decay: float = _option(0.0, "of AdamW")
+    label_smoothing: float = _option(0.0, "share of the target spread over all classes")
+    temperature: float | None = _option(
+        None, "by which the logits are divided in the end (default: calibrated on validation)"
+    )
+    seed: int = _option(0, "of everything random; the same seed gives the same model")
+    # Where things go.
+    output: str | None = _option(None, "run directory (default: saved_models/<base>)")
+    overwrite: bool = _option(False, "replace the finished model in the run directory")
+    cache_dir: str = _option(
+        "~/.cache/keras_flowers", "where the frozen base's features are kept between runs"
+    )
+    export: bool = _option(False, "also write and verify the SavedModel and the TFLite files")
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("image_size", self.image_size is None or 32 <= self.image_size <= 1024, "32 to 1024"),
+            ("dropout", 0 <= self.dropout < 1, "0 to less than 1"),
+            ("views", 1 <= self.views <= 100, "1 to 100"),
+            ("shrinkage", self.shrinkage is None or 0 < self.shrinkage, "more than 0"),
+            (
+                "start_temperature",
+                self.start_temperature is None or 0 < self.start_temperature,
+                "more than 0",
+            ),
+            ("epochs", 0 <= self.epochs <= 10_000, "0 to 10000"),
+            ("batch_size", 1 <= self.batch_size <= 100_000, "1 to 100000"),
+            ("learning_rate", 0 < self.learning_rate < 100, "more than 0"),
+            ("weight_decay", 0 <= self.weight_decay < 100, "0 or more"),
+            ("label_smoothing", 0 <= self.label_smoothing < 1, "0 to less than 1"),
+            ("temperature", self.temperature is None or self.temperature > 0, "more than 0"),
+            ("seed", 0 <= self.seed < 2**20, f"0 to {2**20 - 1}"),
+        )
+        for name, holds, expected in checks:
+            value = getattr(self, name)
+            if not holds or (isinstance(value, float) and not math.isfinite(value)):
+                raise UserError(f"--{name}: expected {expected}, got {value}")
+        object.__setattr__(self, "base", find_base(self.base))
+
+    @property
+    def run_dir(self) -> Path:
+        """Where the run's files go."""
+        if self.output is not None:
+            return Path(self.output)
+        return Path("saved_models") / ("demo" if self.demo else Path(self.base).stem)
+
+
+def parse_arguments(argv: Sequence[str] | None, description: str, examples: str) -> TrainConfig:
+    """Makes a `TrainConfig` from a command line.
+
+    `--config FILE` takes the settings of an earlier run; other options override them.
+
+    Raises:
+        UserError: A value is out of its range, or FILE is not a `config.json`.
+        SystemExit: After `--help`, and for options that argparse refuses.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m keras_flowers.train",
+        description=description,
+        epilog=f"bases: {', '.join(BASES)}\n\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="repeat the run whose config.json this is"
+    )
+    types = get_type_hints(TrainConfig)
+    for field in dataclasses.fields(TrainConfig):
+        _add_argument(parser, field, types[field.name])
+    given = {key: value for key, value in vars(parser.parse_args(argv)).items() if value is not None}
+    file = given.pop("config", None)
+    return from_settings({**(load_settings(Path(file)) if file else {}), **given})
+
+
+def load_settings(path: Path) -> dict[str, Any]:
+    """The settings in the `config.json` of a run.
+
+    Raises:
+        UserError: `path` is none.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
+        raise UserError(f"{path} has no \"settings\"; expected the config.json of a run")
+    # Permission to replace a model is given anew for each run.
+    return {key: value for key, value in content["settings"].items() if key != "overwrite"}
+
+
+def from_settings(settings: dict[str, Any]) -> TrainConfig:
+    """Makes a config from names and values, as JSON holds them.
+
+    Raises:
+        UserError: A name is unknown, a value has the wrong type or is out of its range.
+    """
+    types = get_type_hints(TrainConfig)
+    for name, value in settings.items():
+        if name not in types:
+            raise UserError(f"{name!r} is no setting; expected some of {', '.join(types)}")
+        expected = types[name]
+        if expected in (float, float | None) and type(value) is int:
+            settings = {**settings, name: float(value)}
+        elif type(value) is bool and expected is not bool or not isinstance(value, expected):
+            raise UserError(f"{name}: expected {_type_name(expected)}, got {value!r}")
+    return TrainConfig(**settings)
+
+
+def _add_argument(
+    parser: argparse.ArgumentParser, field: dataclasses.Field[Any], hint: Any
+) -> None:
+    text = field.metadata["help"].replace("%", "%%")
+    if hint is bool:
+        parser.add_argument(f"--{field.name}", action="store_true", default=None, help=text)
+        return
+    if field.default is not None:
+        text += f" (default: {field.default})"
+    kind = next(kind for kind in (int, float, str) if isinstance(kind(), hint))
+    parser.add_argument(f"--{field.name}", type=kind, metavar=kind.__name__.upper(), help=text)
+
+
+def _type_name(hint: Any) -> str:
+    return getattr(hint, "__name__", str(hint))

@@ -1,0 +1,172 @@
+"""TFDS records -> tf.data of pixels and labels, decoded in parallel, deterministic for a seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from keras_flowers import tf_image
+from keras_flowers.errors import UserError
+
+WHOLE = 0
+"""The view of a photo that prediction sees: all of it, squashed, nothing changed."""
+
+MIRRORED = 1
+"""The view WHOLE with left and right exchanged."""
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The labelled photos of a split, still as JPEG bytes on disk.
+
+    Attributes:
+        dataset: Name and version of the data set, as TFDS writes them.
+        split: The TFDS split expression.
+        labels: The name of each class.
+        count: How many photos there are.
+        records: tf.data of (index int64 [], bytes string [], label int64 []) in stored order.
+        fingerprint: Changes when the files on disk do; part of the key of kept features.
+        positions: Where each photo lies, as (file name, number in the file).
+    """
+
+    dataset: str
+    split: str
+    labels: tuple[str, ...]
+    count: int
+    records: tf.data.Dataset
+    fingerprint: str
+    positions: frozenset[tuple[str, int]]
+
+
+def load_photos(dataset: str, split: str, data_dir: str | None = None) -> Photos:
+    """Opens a split; downloads and prepares the data set first where it is not there yet.
+
+    Args:
+        dataset: A TFDS data set with the features `image` and `label`.
+        split: A TFDS split expression, such as `train`, `validation[:50%]`, `train+validation`.
+        data_dir: Where TFDS keeps its data sets; None: `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
+
+    Raises:
+        UserError: There is no such data set or split, it cannot be downloaded, or it is damaged.
+    """
+    builder = _builder(dataset, data_dir)
+    features = builder.info.features
+    if "image" not in features or "label" not in features or not hasattr(features["label"], "names"):
+        raise UserError(
+            f"{dataset} has the features {sorted(features)}; expected an `image` and a class `label`"
+        )
+    try:
+        info = builder.info.splits[split]
+        # JPEG bytes, not pixels: data.py decodes them itself, no larger than needed.
+        encoded = {"image": tfds.decode.SkipDecoding()}
+        # Reading one file after the other keeps the order, which the index of a photo relies on.
+        options = tfds.ReadConfig(interleave_cycle_length=1, skip_prefetch=True)
+        records = builder.as_dataset(split=split, decoders=encoded, read_config=options)
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"{dataset} has no split {split!r} ({' '.join(str(error).split())[:120]}); "
+            f"it has {', '.join(builder.info.splits)}"
+        ) from None
+    if info.num_examples == 0:
+        raise UserError(f"the split {split!r} of {dataset} holds no photos")
+    return Photos(
+        dataset=builder.info.full_name,
+        split=split,
+        labels=tuple(features["label"].names),
+        count=info.num_examples,
+        records=records.enumerate().map(_as_record),
+        fingerprint=_fingerprint(builder.data_path),
+        positions=frozenset(
+            (part.filename, number)
+            for part in info.file_instructions
+            for number in range(part.skip, part.skip + part.examples_in_shard)
+        ),
+    )
+
+
+def overlap(one: Photos, other: Photos) -> bool:
+    """Whether two splits of a data set share a photo."""
+    return one.dataset == other.dataset and not one.positions.isdisjoint(other.positions)
+
+
+def pixels(
+    photos: Photos, size: tuple[int, int], *, view: int = WHOLE, seed: int = 0, batch_size: int = 64
+) -> tf.data.Dataset:
+    """One view of each photo, once, in stored order; the last partial batch too.
+
+    Args:
+        photos: What to read.
+        size: Height and width of the result.
+        view: WHOLE, MIRRORED, or 2, 3, ... for a random crop, mirrored half of the time, with its
+            colours changed a little. Photo, view and seed determine it.
+        seed: Of the random views.
+        batch_size: Photos in a batch.
+
+    Returns:
+        tf.data of (uint8 [B, height, width, 3] 0..255 RGB, int64 [B] labels).
+    """
+
+    def read(index: tf.Tensor, data: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        picture = _view(data, size, view, tf.stack([seed * 1000 + view, tf.cast(index, tf.int32)]))
+        return tf.ensure_shape(picture, (*size, 3)), label
+
+    return (
+        photos.records.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def some_pixels(photos: Photos, image_size: int, count: int = 64) -> npt.NDArray[np.uint8]:
+    """The first `count` photos, whole: uint8 [count, image_size, image_size, 3]."""
+    batches = pixels(photos, (image_size, image_size), batch_size=count)
+    return next(batches.as_numpy_iterator())[0]
+
+
+def _view(data: tf.Tensor, size: tuple[int, int], view: int, seed: tf.Tensor) -> tf.Tensor:
+    if view in (WHOLE, MIRRORED):
+        picture = tf_image.squash(tf_image.decode(data, size), size)
+        return tf.reverse(picture, axis=[1]) if view == MIRRORED else picture
+    return tf_image.random_view(data, size, seed)
+
+
+def _as_record(index: tf.Tensor, example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+    return index, example["image"], example["label"]
+
+
+def _builder(dataset: str, data_dir: str | None) -> Any:
+    try:
+        builder = tfds.builder(dataset, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        raise UserError(
+            f"TensorFlow Datasets has no data set {dataset!r}; see tfds.list_builders()"
+        ) from None
+    except Exception as error:
+        raise UserError(f"the data set {dataset} cannot be opened ({_first_line(error)})") from None
+    if not Path(builder.data_path).is_dir():
+        print(f"{builder.info.full_name} is not in {builder.data_dir} yet: downloading it")
+        try:
+            builder.download_and_prepare()
+        except Exception as error:
+            raise UserError(
+                f"{dataset} is not at {builder.data_path} and cannot be downloaded "
+                f"({_first_line(error)}); name the folder that holds it with --data_dir, "
+                "or try everything without a download: python -m keras_flowers.train --demo"
+            ) from None
+    return builder
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def _fingerprint(folder: str) -> str:
+    files = sorted(path for path in Path(folder).iterdir() if path.is_file())
+    return ",".join(f"{path.name}:{path.stat().st_size}" for path in files)

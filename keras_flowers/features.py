@@ -1,0 +1,209 @@
+"""Runs the frozen part of the network once a photo and view, and keeps what it gives.
+
+Training the head passes over the features many times; the base, which costs a thousand times
+more, sees each photo and view once. What it gave is kept on disk under a key of everything it
+depends on, so that the next run, or the same run after an interruption, begins where this one was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from tqdm import tqdm
+
+from keras_flowers import data, tflite
+from keras_flowers.data import Photos
+from keras_flowers.errors import UserError
+from keras_flowers.files import replacing, write_json
+from keras_flowers.litert import LiteRTModel, available_cores
+
+Run: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+
+_RULE = 1  # Raise it when decoding, the views or the engines change what is kept.
+
+
+@dataclass(frozen=True)
+class KeptFeatures:
+    """What the frozen part gave for a split.
+
+    Attributes:
+        views: One array [N, ...] a view, float16, memory-mapped: only the rows in use are read.
+        labels: int64 [N].
+    """
+
+    views: list[npt.NDArray[np.float16]]
+    labels: npt.NDArray[np.int64]
+
+    def batches(
+        self, batch_size: int, seed: int, epochs: range
+    ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+        """Every view of every photo once an epoch, in an order that seed and epoch determine.
+
+        An epoch's order does not depend on the epochs before, so a resumed training sees what an
+        uninterrupted one would have seen.
+        """
+        photos = len(self.labels)
+        for epoch in epochs:
+            order = np.random.default_rng((seed, epoch)).permutation(len(self.views) * photos)
+            for start in range(0, len(order), batch_size):
+                view, photo = np.divmod(order[start : start + batch_size], photos)
+                rows = np.empty((len(photo), *self.views[0].shape[1:]), np.float32)
+                for number, kept in enumerate(self.views):
+                    here = view == number
+                    rows[here] = kept[photo[here]]
+                yield rows, self.labels[photo]
+
+    def steps(self, batch_size: int) -> int:
+        """How many batches an epoch has."""
+        return -(-len(self.views) * len(self.labels) // batch_size)
+
+
+def keep_features(
+    trunk: keras.Model,
+    photos: Photos,
+    *,
+    views: Sequence[int],
+    seed: int,
+    folder: Path,
+    batch_size: int = 64,
+) -> KeptFeatures:
+    """Runs `trunk` over views of `photos`, or reads what was kept of an earlier pass.
+
+    Args:
+        trunk: The frozen part: pixels [N, H, W, 3] 0..255 -> features [N, ...].
+        photos: The photos.
+        views: Which views, as `data.pixels` numbers them.
+        seed: Of the random views.
+        folder: Where the features are kept.
+        batch_size: Photos that are run together.
+
+    Raises:
+        UserError: A feature is not a finite number.
+    """
+    size = (trunk.input_shape[1], trunk.input_shape[2])
+    digest = _digest(trunk)
+    keys = {
+        view: {
+            "rule": _RULE,
+            "trunk": digest,
+            "dataset": photos.dataset,
+            "split": photos.split,
+            "files": photos.fingerprint,
+            "image_size": list(size),
+            "view": view,
+            "seed": seed if view > data.MIRRORED else None,
+        }
+        for view in views
+    }
+    kept = {view: _read(folder, key) for view, key in keys.items()}
+    missing = [view for view in views if kept[view] is None]
+    if missing:
+        run, engine = _engine(trunk)
+        with tqdm(
+            total=len(missing) * photos.count,
+            desc=f"{photos.split}: features through {engine}",
+            unit="photo",
+            mininterval=0.1 if sys.stderr.isatty() else 10,
+        ) as bar:
+            for view in missing:
+                pixels = data.pixels(photos, size, view=view, seed=seed, batch_size=batch_size)
+                _run_and_keep(run, pixels, photos.count, folder, keys[view], bar)
+                kept[view] = _read(folder, keys[view])
+    else:
+        print(f"{photos.split}: {len(views)} x {photos.count} features kept from an earlier run")
+    found = [one for one in kept.values() if one is not None]
+    return KeptFeatures([features for features, _ in found], found[0][1])
+
+
+def _engine(trunk: keras.Model) -> tuple[Run, str]:
+    """How the frozen part is run here, and its name: the one place where that is chosen."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        return trunk.predict_on_batch, f"Keras on {len(gpus)} GPU"
+    # LiteRT's XNNPACK kernels take about a third of the time of TensorFlow's on a CPU.
+    workers = available_cores()
+    model = LiteRTModel(tflite.convert(trunk), workers=workers)
+    return lambda pixels: model(pixels)[0], f"LiteRT on {workers} cores"
+
+
+def _run_and_keep(
+    run: Run, pixels: tf.data.Dataset, count: int, folder: Path, key: dict[str, Any], bar: tqdm[Any]
+) -> None:
+    path, labels, done, checksum = _path(folder, key), np.empty(count, np.int64), 0, 0
+    with replacing(path) as temporary:
+        file = None
+        for batch, batch_labels in pixels.as_numpy_iterator():
+            features = np.asarray(run(batch)).astype(np.float16)
+            if not np.isfinite(features).all():
+                raise UserError(
+                    "the base gives features that are no finite numbers; expected pixels 0..255 in "
+                    "and moderate values out: check --base and --weights"
+                )
+            if file is None:
+                file = np.lib.format.open_memmap(
+                    temporary, "w+", np.float16, (count, *features.shape[1:])
+                )
+            file[done : done + len(features)] = features
+            labels[done : done + len(features)] = batch_labels
+            checksum = zlib.crc32(np.ascontiguousarray(features), checksum)
+            done += len(features)
+            bar.update(len(features))
+        if file is None or done != count:
+            raise UserError(f"the data set has {done} photos but promised {count}; prepare it again")
+        file.flush()
+    # Written last: features without it are not believed.
+    sidecar = {"key": key, "checksum": checksum, "labels": labels.tolist()}
+    write_json(path.with_suffix(".json"), sidecar)
+
+
+def _read(
+    folder: Path, key: dict[str, Any]
+) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]] | None:
+    """The features kept under `key`; None, with a word why, where they are not whole."""
+    path = _path(folder, key)
+    if not path.with_suffix(".json").is_file():
+        return None
+    try:
+        sidecar = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        features = np.load(path, mmap_mode="r", allow_pickle=False)
+        labels = np.array(sidecar["labels"], np.int64)
+        whole = (
+            sidecar["key"] == key
+            and len(features) == len(labels)
+            and _checksum(features) == sidecar["checksum"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        print(f"kept features {path} are damaged: they are made again", file=sys.stderr)
+        return None
+    return features, labels
+
+
+def _path(folder: Path, key: dict[str, Any]) -> Path:
+    return folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:20]}.npy"
+
+
+def _checksum(features: npt.NDArray[np.float16]) -> int:
+    checksum = 0
+    for start in range(0, len(features), 256):  # in pieces: the array may be larger than memory
+        checksum = zlib.crc32(np.ascontiguousarray(features[start : start + 256]), checksum)
+    return checksum
+
+
+def _digest(trunk: keras.Model) -> str:
+    digest = hashlib.sha256(trunk.to_json().encode())
+    for weight in trunk.weights:
+        digest.update(np.ascontiguousarray(weight))
+    return digest.hexdigest()

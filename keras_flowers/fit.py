@@ -1,0 +1,202 @@
+"""Trains the tail of the network on kept features; goes on after an interruption, bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from keras_flowers.errors import UserError
+from keras_flowers.features import KeptFeatures
+from keras_flowers.files import replacing
+
+History: TypeAlias = list[dict[str, float]]
+
+_SECONDS_BETWEEN_CHECKPOINTS = 5.0
+"""An epoch of a head takes a fraction of a second; writing after each would take longer than it."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a tail is trained; `config.TrainConfig` says what each one means."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    label_smoothing: float
+    seed: int
+
+
+def fit(
+    tail: keras.Model,
+    train: KeptFeatures,
+    validation: KeptFeatures | None,
+    settings: FitSettings,
+    *,
+    checkpoint: Path,
+    title: str,
+    on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
+) -> History:
+    """Trains the trainable layers of `tail` in place, with AdamW and a cosine schedule.
+
+    The state is written to `checkpoint` every few seconds and when done; a call with the same
+    arguments begins there. What the last epoch leaves is the result: the learning rate has fallen
+    to zero by then, so no epoch needs to be picked.
+
+    Args:
+        tail: features [N, ...] -> probabilities [N, classes].
+        train: Features to learn from.
+        validation: Features to watch; they change nothing.
+        settings: How to train.
+        checkpoint: The file for the state.
+        title: What the progress bar calls this.
+        on_epoch: Called with each new row of the history.
+
+    Returns:
+        One row an epoch: epoch (from 1), loss, accuracy, learning_rate and, with validation,
+        val_loss and val_accuracy. The training figures include dropout and label smoothing.
+
+    Raises:
+        UserError: The loss is no finite number.
+    """
+    steps = train.steps(settings.batch_size)
+    classes = tail.output_shape[-1]
+    optimizer = keras.optimizers.AdamW(
+        keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps),
+        weight_decay=settings.weight_decay,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.build(tail.trainable_variables)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
+    tail.compile(optimizer, loss, metrics=["accuracy"])
+    state = _State(
+        variables=[*tail.variables, *optimizer.variables],
+        key={**dataclasses.asdict(settings), "photos": len(train.labels), "views": len(train.views)},
+        path=checkpoint,
+    )
+    history = state.restore()
+    if len(history) == settings.epochs:
+        return history
+    if history:
+        print(f"{title}: going on after epoch {len(history)} of {settings.epochs}")
+    epochs = range(len(history), settings.epochs)
+    with tqdm(
+        total=settings.epochs,
+        initial=len(history),
+        desc=title,
+        unit="epoch",
+        mininterval=0.1 if sys.stderr.isatty() else 10,
+    ) as bar:
+        tail.fit(
+            _one_hot(train.batches(settings.batch_size, settings.seed, epochs), classes),
+            steps_per_epoch=steps,
+            initial_epoch=epochs.start,
+            epochs=epochs.stop,
+            validation_data=None if validation is None else _all_at_once(validation, classes),
+            validation_batch_size=1024,
+            callbacks=[_Recorder(history, state, bar, on_epoch)],
+            shuffle=False,
+            verbose=0,
+        )
+    state.save(history)
+    return history
+
+
+def predict(tail: keras.Model, features: KeptFeatures) -> npt.NDArray[np.float32]:
+    """The probabilities [N, classes] for the first kept view of each photo."""
+    kept = features.views[0]
+    pieces = (np.asarray(kept[start : start + 256], np.float32) for start in range(0, len(kept), 256))
+    return np.concatenate([np.asarray(tail(piece, training=False)) for piece in pieces])
+
+
+@dataclass(frozen=True)
+class _State:
+    """Everything an epoch changes, in one file: weights, optimiser, dropout's random state."""
+
+    variables: list[Any]
+    key: dict[str, Any]
+    path: Path
+
+    def save(self, history: History) -> None:
+        with replacing(self.path) as temporary:
+            values = [np.asarray(variable) for variable in self.variables]
+            note = json.dumps({"key": self.key, "history": history})
+            with open(temporary, "wb") as file:
+                np.savez(file, note=np.array(note), **{f"v{i}": v for i, v in enumerate(values)})
+
+    def restore(self) -> History:
+        """Takes over a checkpoint of the same settings and returns its history; else []."""
+        if not self.path.is_file():
+            return []
+        try:
+            with np.load(self.path, allow_pickle=False) as saved:
+                note = json.loads(str(saved["note"]))
+                values = [saved[f"v{i}"] for i in range(len(self.variables))]
+        except Exception:  # a zip archive can be damaged in many ways
+            print(f"checkpoint {self.path} is damaged: training starts anew", file=sys.stderr)
+            return []
+        shapes = [tuple(variable.shape) for variable in self.variables]
+        if note["key"] != self.key or [value.shape for value in values] != shapes:
+            print(f"checkpoint {self.path} is of other settings: training starts anew")
+            return []
+        for variable, value in zip(self.variables, values, strict=True):
+            variable.assign(value)
+        history: History = note["history"]
+        return history
+
+
+class _Recorder(keras.callbacks.Callback):
+    def __init__(
+        self,
+        history: History,
+        state: _State,
+        bar: tqdm[Any],
+        on_epoch: Callable[[dict[str, float]], None],
+    ) -> None:
+        super().__init__()
+        self._history, self._state, self._bar, self._on_epoch = history, state, bar, on_epoch
+        self._saved = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
+        row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        if not np.isfinite(row["loss"]):
+            raise UserError(
+                f"the loss became {row['loss']} in epoch {epoch + 1}; try a smaller --learning_rate"
+            )
+        self._history.append(row)
+        self._on_epoch(row)
+        self._bar.set_postfix(
+            {name: f"{row[name]:.3f}" for name in ("loss", "val_accuracy") if name in row},
+            refresh=False,
+        )
+        self._bar.update()
+        if time.monotonic() - self._saved > _SECONDS_BETWEEN_CHECKPOINTS:
+            self._state.save(self._history)
+            self._saved = time.monotonic()
+
+
+def _one_hot(
+    batches: Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]], classes: int
+) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+    rows = np.eye(classes, dtype=np.float32)  # label smoothing needs targets that are not integers
+    for features, labels in batches:
+        yield features, rows[labels]
+
+
+def _all_at_once(
+    features: KeptFeatures, classes: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    whole = np.asarray(features.views[0], np.float32)
+    return whole, np.eye(classes, dtype=np.float32)[features.labels]

@@ -1,0 +1,193 @@
+"""The functional model: pixels 0..255 -> scaling -> pretrained base -> pooled maps -> softmax."""
+
+from __future__ import annotations
+
+import warnings
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from keras_flowers.bases import BASES
+from keras_flowers.errors import UserError
+
+INPUT = "pixels"
+FEATURES = "features"
+OUTPUT = "probabilities"
+
+DEPTHWISE_INPUTS = 5
+"""How many feature maps are pooled for the head; chosen on validation."""
+
+
+def build_model(
+    base: str,
+    image_size: int,
+    classes: int,
+    *,
+    random_weights_for: npt.NDArray[np.uint8] | None = None,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> keras.Model:
+    """Builds the classifier; every layer of the base is frozen, batch norm in inference mode.
+
+    All layers lie flat in one functional graph, so that it can be cut at any layer's output:
+    see `cut`.
+
+    Args:
+        base: A name in `bases.BASES`, or the path of a saved `.keras` feature extractor that takes
+            pixels 0..255 and gives feature maps.
+        image_size: Height and width of the input in pixels.
+        classes: How many labels there are.
+        random_weights_for: None for the ImageNet weights (or a saved extractor's own); photos
+            [N, image_size, image_size, 3] for random weights whose batch norms fit those photos.
+        dropout: Share of the features that training drops.
+        seed: Of the head's first weights, the dropout, and random base weights.
+
+    Returns:
+        A model float32 [N, image_size, image_size, 3] (named "pixels", RGB 0..255) ->
+        float32 [N, classes] (named "probabilities").
+
+    Raises:
+        UserError: The base cannot take `image_size`, or its weights cannot be had or do not fit.
+    """
+    keras.utils.set_random_seed(seed)
+    images = keras.Input((image_size, image_size, 3), name=INPUT)
+    weights = "imagenet" if random_weights_for is None else None
+    maps = _base_maps(base, images, weights)
+    pooled = [keras.layers.GlobalAveragePooling2D()(one) for one in maps]
+    x = keras.layers.Concatenate(name=FEATURES)(pooled)
+    x = keras.layers.Dropout(dropout, seed=seed, name="dropout")(x)
+    x = keras.layers.Dense(classes, activation="softmax", name=OUTPUT)(x)
+    model = keras.Model(images, x, name="flowers")
+    if random_weights_for is not None:
+        _settle_batch_norms(model, random_weights_for)
+    for layer in model.layers:
+        layer.trainable = layer.name == OUTPUT
+    return model
+
+
+def _settle_batch_norms(model: keras.Model, pixels: npt.NDArray[np.uint8]) -> None:
+    """Takes the statistics of every batch norm from `pixels`.
+
+    A deep network with random weights and the usual first statistics (mean 0, variance 1) lets
+    signals fade to nothing; with fitting ones its features tell pictures apart.
+    """
+    norms = [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization)]
+    momenta = [one.momentum for one in norms]
+    for one in norms:
+        one.momentum = 0.0  # the new statistics alone
+    model(pixels.astype(np.float32), training=True)
+    for one, momentum in zip(norms, momenta, strict=True):
+        one.momentum = momentum
+
+
+def cut(model: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
+    """Cuts the model behind `layer` into the trunk below and the tail above.
+
+    Both share their variables with `model`: when the tail has been trained on the trunk's output,
+    the whole model is right without a copy of weights.
+
+    Returns:
+        trunk: pixels -> output of `layer`; tail: output of `layer` -> probabilities.
+    """
+    tensor = model.get_layer(layer).output
+    return (
+        keras.Model(model.inputs[0], tensor, name="trunk"),
+        keras.Model(tensor, model.outputs[0], name="tail"),
+    )
+
+
+def divide_logits(model: keras.Model, temperature: float) -> None:
+    """Folds temperature scaling into the last layer: softmax((x W + b) / temperature).
+
+    One number, found on validation photos, makes the probabilities honest without changing which
+    class is likeliest (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+    """
+    layer = model.get_layer(OUTPUT)
+    layer.set_weights([weight / temperature for weight in layer.get_weights()])
+
+
+def image_size_of(base: str) -> int:
+    """The height and width in pixels that `base` was made for.
+
+    Raises:
+        UserError: `base` is a saved extractor that has no fixed square size.
+    """
+    if base in BASES:
+        return BASES[base].image_size
+    shape = _load_extractor(base).input_shape
+    if shape[1] is None or shape[1] != shape[2]:
+        raise UserError(f"{base} takes photos of the shape {shape}; say --image_size")
+    return int(shape[1])
+
+
+def _base_maps(
+    base: str, images: keras.KerasTensor, weights: str | None
+) -> list[keras.KerasTensor]:
+    """The feature maps of the base that the head sees, the deepest first.
+
+    These are the expanded maps of the last inverted residual blocks, that is the inputs of the last
+    depthwise convolutions. Pooled together they name flowers far better than the last map alone,
+    which ImageNet's own classes have shaped (docs/recipe.md has the figures). A base without
+    depthwise convolutions gives its last map.
+    """
+    network = (
+        _application(base, images, weights) if base in BASES else _extractor(base, images)
+    )
+    depthwise = [one for one in network.layers if isinstance(one, keras.layers.DepthwiseConv2D)]
+    return [one.input for one in reversed(depthwise[-DEPTHWISE_INPUTS:])] or network.outputs
+
+
+def _application(base: str, images: keras.KerasTensor, weights: str | None) -> keras.Model:
+    settings = BASES[base]
+    x = images
+    if not settings.scaled_inside:
+        x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scaling")(x)
+    size = images.shape[1]
+    try:
+        with warnings.catch_warnings():
+            # MobileNet warns that it loads its 224-pixel weights at other sizes: that is meant.
+            warnings.simplefilter("ignore", UserWarning)
+            network: keras.Model = getattr(keras.applications, settings.function)(
+                include_top=False, input_tensor=x, weights=weights, **settings.arguments
+            )
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        if "URL fetch failure" in reason:
+            raise UserError(
+                f"the ImageNet weights of {base} are not in $KERAS_HOME/models (or ~/.keras/models) "
+                "and cannot be downloaded; connect once, or see --demo, which needs none"
+            ) from None
+        raise UserError(f"--base {base} cannot be built for {size} pixels ({reason})") from None
+    return network
+
+
+def _extractor(path: str, images: keras.KerasTensor) -> keras.Model:
+    extractor = _load_extractor(path)
+    try:
+        # A clone on our own input: the layers come to lie flat in our graph, at any image size.
+        tensors = [images] if isinstance(extractor.input, list) else images
+        flat = keras.models.clone_model(extractor, input_tensors=tensors)
+        flat.set_weights(extractor.get_weights())
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"--base {path} cannot take photos of {images.shape[1]} pixels, it was made for "
+            f"{extractor.input_shape[1]} ({reason})"
+        ) from None
+    if len(flat.outputs) != 1 or len(flat.outputs[0].shape) != 4:
+        shapes = [tuple(output.shape) for output in flat.outputs]
+        raise UserError(f"--base {path} gives {shapes}; expected feature maps [N, h, w, channels]")
+    return flat
+
+
+def _load_extractor(path: str) -> keras.Model:
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"--base {path} cannot be loaded ({reason})") from None
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] != 3:
+        raise UserError(f"--base {path} takes {shape}; expected photos [N, height, width, 3]")
+    return model
