@@ -4,20 +4,28 @@ Reading order, from a photo to its name; arrows of import run down only:
 
     labels.py      the names of the flowers
     image.py       photo file -> pixels
+    exif.py        when and where a photo was taken
     metadata.py    the labels and the provenance inside every model file
+    litert.py      runs a TFLite file on all cores
     classifier.py  pixels -> probabilities and names, from any model file
     chart.py       the picture of a prediction; learning curves; confusion matrix
+    camera.py      photos from a Raspberry Pi camera or a webcam
     predict.py     python -m keras_flowers.predict       (no TensorFlow up to here)
 
     config.py      every training option, its default and its reason
-    data.py        TFDS records -> tf.data of pixels and labels
-    demo.py        a small drawn data set, for where nothing can be downloaded
     bases.py       the pretrained networks, with their native image size and scaling
-    model.py       scaling -> base -> pooled features -> softmax head
+    tf_image.py    the rule of image.py as TensorFlow operations
+    data.py        TFDS records -> tf.data of pixels and labels
+    model.py       scaling -> base -> pooled maps -> softmax head
+    demo.py        a small drawn data set, for where nothing can be downloaded
     features.py    runs the frozen part once a photo and view, keeps what it gives
-    train.py       python -m keras_flowers.train
+    discriminant.py  the head's start in closed form
+    fit.py         trains the head (or more) on kept features
     metrics.py     accuracies with their intervals, calibration, confusions
+    train.py       python -m keras_flowers.train
     evaluate.py    python -m keras_flowers.evaluate
+    export.py      Keras model -> SavedModel, TFLite files
+    verify.py      the same photos through every version: do they agree?
 """
 
 from __future__ import annotations

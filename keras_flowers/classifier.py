@@ -219,11 +219,13 @@ def _load_saved_model(folder: Path, metadata: Metadata) -> tuple[Run, tuple[int,
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"TensorFlow cannot load {folder} ({reason})") from None
-    if "images" not in model.signatures or metadata.image_size is None:
+    signature: Any = getattr(model, "signatures", {}).get("images")
+    outputs = getattr(signature, "structured_outputs", {})
+    if "probabilities" not in outputs or metadata.image_size is None:
         raise UserError(
-            f"{folder} has no signature `images`; expected what tools/export_saved_model.py wrote"
+            f"{folder} has no signature `images` that gives `probabilities`; "
+            "expected what tools/export_saved_model.py wrote"
         )
-    signature = model.signatures["images"]
 
     def run(pixels: npt.NDArray[Any]) -> Probabilities:
         # The signature holds the variables only as long as the model itself is held.
@@ -231,5 +233,4 @@ def _load_saved_model(folder: Path, metadata: Metadata) -> tuple[Run, tuple[int,
         answer = signature(images=tf.constant(pixels, tf.float32))
         return np.asarray(answer["probabilities"].numpy())
 
-    classes = signature.structured_outputs["probabilities"].shape[-1]
-    return run, metadata.image_size, int(classes)
+    return run, metadata.image_size, int(outputs["probabilities"].shape[-1] or 0)

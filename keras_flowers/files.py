@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -13,6 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from keras_flowers.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows has none; two runs into one folder are not told apart there.
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -74,7 +78,8 @@ def only_writer(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
                 f"another run is writing to {folder}; wait for it or choose another --output"

@@ -96,7 +96,14 @@ def read_metadata(path: Path) -> Metadata:
         height, width = provenance.pop("image")["size"]
         if not 0 < int(height) <= 4096 or not 0 < int(width) <= 4096:
             raise ValueError(f"image size {height} x {width}")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise UserError(
             f"the {PROVENANCE_MEMBER} inside {path} is damaged ({error}); export the model again"
         ) from None

@@ -1,0 +1,48 @@
+"""What several test files need: a model that is small, real and known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_flowers import metadata
+
+COLOURS = {"cyan": (0, 255, 255), "magenta": (255, 0, 255), "yellow": (255, 255, 0)}
+
+COLOUR_IMAGE_SIZE = (32, 24)
+"""Height and width of the colour model's input: not square, so that swapping them shows."""
+
+
+@pytest.fixture(scope="session")
+def colour_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A `.tflite` file, with labels, that names a picture's colour: cyan, magenta or yellow."""
+    keras = pytest.importorskip("keras", reason="making the test model needs TensorFlow")
+    import tensorflow as tf
+
+    head = keras.layers.Dense(3, activation="softmax")
+    model = keras.Sequential(
+        [
+            keras.Input((*COLOUR_IMAGE_SIZE, 3), name="pixels"),
+            keras.layers.GlobalAveragePooling2D(),
+            head,
+        ]
+    )
+    # Each of the three colours lacks one of red, green and blue: the less of it, the likelier.
+    head.set_weights([-0.02 * np.eye(3, dtype=np.float32), np.zeros(3, np.float32)])
+    path = tmp_path_factory.mktemp("model") / "colours.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    metadata.add_to_archive(path, metadata.Metadata(tuple(COLOURS), COLOUR_IMAGE_SIZE))
+    return path
+
+
+@pytest.fixture
+def colour_photos(tmp_path: Path) -> Path:
+    """A folder with `cyan.png`, `magenta.png` and `yellow.png`."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, colour in COLOURS.items():
+        Image.new("RGB", (60, 40), colour).save(folder / f"{name}.png")
+    return folder

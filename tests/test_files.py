@@ -1,0 +1,97 @@
+"""Files are whole or not there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keras_flowers import files
+from keras_flowers.errors import UserError
+
+
+def test_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.txt"
+    files.write_text(path, "old")
+    files.write_text(path, "new äöü\n")
+    assert path.read_bytes() == "new äöü\n".encode()
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+def test_file_has_ordinary_permissions(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("")
+    files.write_text(tmp_path / "ours", "")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fill() -> None:
+        with files.replacing(path) as temporary:
+            temporary.write_text("half of the new")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fill()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_reader_sees_the_old_file_until_the_new_one_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with files.replacing(path) as temporary:
+        temporary.write_text("new")
+        assert temporary.suffix == ".txt"
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_folder_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    for content in ("one", "two"):
+        with files.replacing(path) as temporary:
+            temporary.mkdir()
+            (temporary / content).touch()
+    assert os.listdir(path) == ["two"]
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_json_comes_back(tmp_path: Path) -> None:
+    value = {"name": "edelweiß", "sizes": [1, 2.5, None]}
+    files.write_json(tmp_path / "value.json", value)
+    assert files.read_json(tmp_path / "value.json") == value
+    assert "edelweiß" in (tmp_path / "value.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{}"])
+def test_broken_json_is_a_user_error_that_names_the_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "value.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="value.json is not JSON"):
+        files.read_json(path)
+
+
+def test_second_writer_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
+    other_process = "; ".join(
+        [
+            "import pathlib, sys",
+            "from keras_flowers import files",
+            "files.only_writer(pathlib.Path(sys.argv[1])).__enter__()",
+        ]
+    )
+
+    def start_other() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", other_process, str(tmp_path)]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    with files.only_writer(tmp_path):
+        refused = start_other()
+        assert refused.returncode != 0
+        assert "another run is writing" in refused.stderr
+    assert start_other().returncode == 0

@@ -1,0 +1,91 @@
+"""What only predicts loads no TensorFlow: a Raspberry Pi has none, and waits seconds for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import keras_flowers
+
+HEAVY = (
+    "tensorflow",
+    "keras",
+    "tensorflow_datasets",
+    "jax",
+    "torch",
+    "scipy",
+    "pandas",
+    "mediapipe",
+)
+DRAWING = ("matplotlib",)
+
+
+def loaded(code: str, *candidates: str, path: Path | None = None) -> set[str]:
+    """Which of the packages `candidates` a fresh process has loaded after `code`."""
+    report = (
+        "\nimport sys; "
+        f"print('LOADED', *({{name.split('.')[0] for name in sys.modules}} & set({candidates})))"
+    )
+    places = [str(Path(keras_flowers.__file__).parents[1]), *([str(path)] if path else [])]
+    process = subprocess.run(
+        [sys.executable, "-c", code + report],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(process.stdout.splitlines()[-1].split()[1:])
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Path:
+    """A folder with an empty package `tensorflow`."""
+    (tmp_path / "tensorflow.py").touch()
+    return tmp_path
+
+
+def test_check_can_fail(stand_in: Path) -> None:
+    assert loaded("import tensorflow", *HEAVY, path=stand_in) == {"tensorflow"}
+    assert loaded("import matplotlib", *DRAWING) == {"matplotlib"}
+
+
+def test_package_loads_nothing() -> None:
+    assert loaded("import keras_flowers", *HEAVY, *DRAWING, "numpy", "PIL") == set()
+
+
+def test_predicting_modules_load_no_tensorflow_and_no_matplotlib() -> None:
+    modules = ("predict", "classifier", "image", "exif", "labels", "metadata", "litert", "camera")
+    code = "\n".join(f"import keras_flowers.{module}" for module in modules)
+    assert loaded(code, *HEAVY, *DRAWING, "cv2") == set()
+
+
+def test_chart_loads_no_tensorflow_and_no_pyplot() -> None:
+    code = "import keras_flowers.chart, sys; assert 'matplotlib.pyplot' not in sys.modules"
+    assert loaded(code, *HEAVY) == set()
+
+
+def test_naming_a_photo_loads_no_tensorflow(
+    colour_model: Path, colour_photos: Path, tmp_path: Path
+) -> None:
+    # The command runs where importing TensorFlow is an error: it does not try and recover either.
+    (tmp_path / "tensorflow.py").write_text("raise SystemExit('TensorFlow was imported')")
+    arguments = [str(colour_photos / "cyan.png"), "--model", str(colour_model)]
+    run = "from keras_flowers import predict; assert predict.main({}) == 0"
+    code = run.format([*arguments, "--no_chart"])
+    assert loaded(code, *HEAVY, *DRAWING, path=tmp_path) == set()
+    code = run.format([*arguments, "--chart", str(tmp_path / "chart.png")])
+    assert loaded(code, *HEAVY, *DRAWING, path=tmp_path) == {"matplotlib"}
+
+
+def test_classifier_in_python_loads_no_tensorflow(colour_model: Path, colour_photos: Path) -> None:
+    code = (
+        "from keras_flowers import load_classifier\n"
+        f"answer = load_classifier({str(colour_model)!r}).predict("
+        f"{str(colour_photos / 'yellow.png')!r})\n"
+        "assert answer.name == 'yellow'"
+    )
+    assert loaded(code, *HEAVY, *DRAWING) == set()
