@@ -56,8 +56,8 @@ class TrainConfig:
     )
     epochs: int = _option(10, "passes over all kept views that refine the head")
     batch_size: int = _option(256, "views in a step")
-    learning_rate: float = _option(1e-3, "of AdamW, at the start; it falls to 0 along a cosine")
-    weight_decay: float = _option(0.0, "of AdamW")
+    learning_rate: float = _option(1e-3, "of AdamW at the start; falls to 0 along a cosine")
+    weight_decay: float = _option(0.0, "of AdamW: pulls the weights of the head towards 0")
     label_smoothing: float = _option(0.0, "share of the target spread over all classes")
     temperature: float | None = _option(
         None, "by which the logits are divided in the end (default: calibrated on validation)"

@@ -6,7 +6,7 @@ directions photos of one class differ among themselves, and gives those little w
 with the shrinkage of Friedman 1989, "Regularized Discriminant Analysis", and the views of a photo
 counted as photos of its class). The result is exactly a softmax layer:
 
-    covariance  S = mean over views of (x - m_c)(x - m_c)^T,  shrunk to  S + shrinkage mean(diag S) I
+    covariance  S = mean over views of (x - m_c)(x - m_c)^T,  shrunk to  S + shrinkage diag(S)
     kernel      W = S^-1 [m_1 ... m_C]
     bias        b_c = -1/2 m_c^T S^-1 m_c
 
@@ -37,7 +37,8 @@ def discriminants(
     Args:
         features: Kept features [N, D]; all views are used.
         classes: C, how many classes there are; each must have a photo.
-        shrinkages: Shares of the mean variance that are added to every variance, above 0.
+        shrinkages: Shares of each feature's variance that are added to it, above 0. Relative to the
+            feature's own variance, since those of different layers differ a hundredfold.
 
     Returns:
         kernel float32 [D, C] and bias float32 [C] for each shrinkage.
@@ -46,12 +47,16 @@ def discriminants(
     # Logits do not change with a common shift of the features; small numbers keep precision.
     centre = means.mean(axis=0)
     centred = means - centre
-    mean_variance = float(np.trace(covariance)) / len(covariance)
+    # Solved for features of unit variance: what is shrunk is their correlation, and those that
+    # vary a thousandfold less than others do not spoil the precision.
+    deviations = np.sqrt(covariance.diagonal())
+    deviations = np.maximum(deviations, 1e-3 * deviations.mean() + 1e-9)
+    correlation = covariance / np.outer(deviations, deviations)
     layers = []
     for shrinkage in shrinkages:
-        shrunk = covariance.copy()
-        shrunk[np.diag_indices_from(shrunk)] += shrinkage * mean_variance + 1e-12
-        kernel = linalg.solve(shrunk, centred.T, assume_a="pos", overwrite_a=True)
+        shrunk = correlation + np.diag(np.full(len(correlation), shrinkage, np.float32))
+        scaled = linalg.solve(shrunk, (centred / deviations).T, assume_a="pos", overwrite_a=True)
+        kernel = scaled / deviations[:, None]
         bias = -0.5 * np.sum(centred.T * kernel, axis=0) - centre @ kernel
         layers.append((kernel.astype(np.float32), bias.astype(np.float32)))
     return layers

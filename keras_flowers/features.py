@@ -183,7 +183,7 @@ def _read(
             and len(features) == len(labels)
             and _checksum(features) == sidecar["checksum"]
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
         whole = False
     if not whole:
         print(f"kept features {path} are damaged: they are made again", file=sys.stderr)

@@ -22,7 +22,7 @@ from keras_flowers.files import replacing
 
 History: TypeAlias = list[dict[str, float]]
 
-_SECONDS_BETWEEN_CHECKPOINTS = 5.0
+SECONDS_BETWEEN_CHECKPOINTS = 5.0
 """An epoch of a head takes a fraction of a second; writing after each would take longer than it."""
 
 
@@ -176,15 +176,15 @@ class _Recorder(keras.callbacks.Callback):
                 f"the loss became {row['loss']} in epoch {epoch + 1}; try a smaller --learning_rate"
             )
         self._history.append(row)
-        self._on_epoch(row)
         self._bar.set_postfix(
             {name: f"{row[name]:.3f}" for name in ("loss", "val_accuracy") if name in row},
             refresh=False,
         )
         self._bar.update()
-        if time.monotonic() - self._saved > _SECONDS_BETWEEN_CHECKPOINTS:
+        if time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
             self._state.save(self._history)
             self._saved = time.monotonic()
+        self._on_epoch(row)
 
 
 def _one_hot(

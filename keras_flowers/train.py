@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from keras_flowers.fit import History
     from keras_flowers.metrics import Scores
 
-SHRINKAGES = (0.03, 0.1, 0.3, 1.0)
+SHRINKAGES = (0.1, 0.3, 1.0, 3.0)
 """What --shrinkage is chosen from on validation, when it is not given."""
 
 EXAMPLES = """examples:

@@ -1,0 +1,285 @@
+"""The whole path on drawn flowers: data, features, head, run directory, evaluation, resumption."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="training needs the extra [train]")
+
+from keras_flowers import data, demo, evaluate, train
+from keras_flowers.classifier import load_classifier
+from keras_flowers.config import TrainConfig
+from keras_flowers.discriminant import discriminants
+from keras_flowers.errors import UserError
+from keras_flowers.features import KeptFeatures, keep_features
+from keras_flowers.fit import FitSettings, fit, predict
+from keras_flowers.metadata import read_metadata
+from keras_flowers.model import FEATURES, build_model, cut
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("train")
+
+
+@pytest.fixture(scope="module")
+def config(folder: Path) -> TrainConfig:
+    return TrainConfig(demo=True, cache_dir=str(folder / "cache"), output=str(folder / "run"))
+
+
+@pytest.fixture(scope="module")
+def run(config: TrainConfig) -> Path:
+    train.train_and_evaluate(config)
+    return config.run_dir
+
+
+def test_drawn_flowers_are_learned(run: Path) -> None:
+    scores = json.loads((run / "metrics.json").read_text())["scores"]["test"]
+    assert scores["photos"] == 80
+    assert scores["top1"]["value"] > 0.85
+    low, high = scores["top1"]["interval95"]
+    assert low < scores["top1"]["value"] < high
+
+
+def test_shuffled_labels_are_not_learned(run: Path, config: TrainConfig) -> None:
+    """The negative twin: what passes the gate above passes it because the labels are right."""
+    model = load_classifier(run).run
+    photos = data.load_photos(demo.DATASET, "test", config.cache_dir)
+    probabilities, labels = evaluate.evaluate(model, data.pixels(photos, (96, 96)).as_numpy_iterator())
+    wrong = np.random.default_rng(0).permutation(labels)
+    assert (probabilities.argmax(1) == wrong).mean() < 0.4
+    swapped = [(pixels[..., ::-1], right) for pixels, right in data.pixels(photos, (96, 96)).as_numpy_iterator()]
+    probabilities, labels = evaluate.evaluate(model, swapped)
+    assert (probabilities.argmax(1) == labels).mean() < 0.7
+
+
+def test_run_directory_holds_what_the_readme_promises(run: Path) -> None:
+    names = {path.name for path in run.iterdir() if not path.name.startswith(".")}
+    assert names == {
+        "config.json",
+        "history.csv",
+        "labels.txt",
+        "learning_curves.png",
+        "logs",
+        "metrics.json",
+        "model.keras",
+    }
+    assert {path.name for path in (run / "logs").iterdir()} == {"train", "validation"}
+    history = list(csv.DictReader((run / "history.csv").open()))
+    assert [int(row["epoch"]) for row in history] == list(range(1, 11))
+    assert float(history[-1]["loss"]) < float(history[0]["loss"])
+    assert (run / "labels.txt").read_text().splitlines()[0] == "red trefoil"
+
+
+def test_model_file_knows_where_it_comes_from(run: Path) -> None:
+    metadata = read_metadata(run / "model.keras")
+    assert metadata.labels == tuple(name for name, *_ in demo.CLASSES)
+    assert metadata.image_size == (96, 96)
+    assert metadata.provenance["trained_on"] == {"split": "train", "photos": 160}
+
+
+def test_evaluating_the_saved_model_gives_the_scores_of_training(
+    run: Path, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(run), "--data_dir", config.cache_dir, "--json", str(tmp_path / "scores.json")]
+    assert evaluate.main([*arguments, "--report", str(tmp_path / "report")]) == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    expected = json.loads((run / "metrics.json").read_text())["scores"]["test"]
+    assert scores["top1"]["value"] == expected["top1"]["value"]
+    assert scores["log_loss"] == pytest.approx(expected["log_loss"], abs=5e-3)
+    assert "trained on 160 photos (train)" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "report" / "classes.csv").open()))
+    assert [int(row["photos"]) for row in rows] == [10] * 8
+    assert (tmp_path / "report" / "confusion_matrix.png").stat().st_size > 1000
+
+
+def test_model_of_other_labels_is_refused(run: Path, config: TrainConfig, tmp_path: Path) -> None:
+    model = run / "model.keras"
+    copy = tmp_path / "model.keras"
+    copy.write_bytes(model.read_bytes().replace(b"red trefoil", b"red treFOIL"))
+    with pytest.raises(UserError):
+        evaluate.main([str(copy), "--data_dir", config.cache_dir])
+
+
+def test_finished_run_is_not_replaced_unasked(run: Path, config: TrainConfig) -> None:
+    before = (run / "model.keras").read_bytes()
+    with pytest.raises(UserError, match="python -m keras_flowers.evaluate .*model.keras"):
+        train.train_and_evaluate(config)
+    assert (run / "model.keras").read_bytes() == before
+
+
+def test_same_seed_gives_the_same_weights_and_config_repeats_a_run(
+    run: Path, config: TrainConfig, folder: Path
+) -> None:
+    settings = json.loads((run / "config.json").read_text())["settings"]
+    assert settings["shrinkage"] in train.SHRINKAGES
+    again = TrainConfig(**{**settings, "output": str(folder / "again")})
+    train.train_and_evaluate(again)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 96, 96, 3), np.uint8)
+    one, other = (load_classifier(folder / name).run(pixels) for name in ("run", "again"))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_training_on_validation_photos_needs_settings_chosen_before(config: TrainConfig) -> None:
+    with pytest.raises(UserError, match="--config RUN/config.json"):
+        train.train_and_evaluate(
+            dataclasses.replace(config, train_split="train+validation", output=config.output + "2")
+        )
+
+
+def test_test_photos_are_never_trained_on(config: TrainConfig) -> None:
+    with pytest.raises(UserError, match="shares photos"):
+        train.train_and_evaluate(
+            dataclasses.replace(config, train_split="train+test[:3]", output=config.output + "3")
+        )
+
+
+def test_unknown_split_is_answered_with_those_there_are(run: Path, config: TrainConfig) -> None:
+    with pytest.raises(UserError, match="test, train, validation|train, validation, test"):
+        data.load_photos(demo.DATASET, "tset", config.cache_dir)
+
+
+def test_every_photo_is_read_once_in_stored_order(run: Path, config: TrainConfig) -> None:
+    photos = data.load_photos(demo.DATASET, "validation[10:37]", config.cache_dir)
+    batches = list(data.pixels(photos, (96, 96), batch_size=8).as_numpy_iterator())
+    assert photos.count == 27
+    assert [len(labels) for _, labels in batches] == [8, 8, 8, 3]
+    labels = np.concatenate([labels for _, labels in batches])
+    assert labels.tolist() == [index % 8 for index in range(10, 37)]
+    assert batches[0][0].dtype == np.uint8
+
+
+def test_views_depend_on_photo_view_and_seed_alone(run: Path, config: TrainConfig) -> None:
+    photos = data.load_photos(demo.DATASET, "validation[:6]", config.cache_dir)
+
+    def view(number: int, seed: int = 0, batch_size: int = 64) -> np.ndarray:
+        batches = data.pixels(photos, (96, 96), view=number, seed=seed, batch_size=batch_size)
+        return np.concatenate([pixels for pixels, _ in batches.as_numpy_iterator()])
+
+    np.testing.assert_array_equal(view(data.MIRRORED), view(data.WHOLE)[:, :, ::-1])
+    np.testing.assert_array_equal(view(2), view(2, batch_size=4))
+    assert (view(2) != view(3)).mean() > 0.5
+    assert (view(2) != view(2, seed=1)).mean() > 0.5
+
+
+@pytest.fixture(scope="module")
+def parts(run: Path, config: TrainConfig) -> tuple:
+    """The model's trunk and tail, and the kept features of the drawn training photos."""
+    keras = pytest.importorskip("keras")
+    model = keras.saving.load_model(run / "model.keras")
+    trunk, tail = cut(model, FEATURES)
+    photos = data.load_photos(demo.DATASET, "train", config.cache_dir)
+    kept = keep_features(
+        trunk, photos, views=[0], seed=0, folder=Path(config.cache_dir) / "features"
+    )
+    return model, trunk, tail, photos, kept
+
+
+def test_head_on_kept_features_is_the_full_model_on_photos(parts: tuple) -> None:
+    model, _, tail, photos, kept = parts
+    pixels = np.concatenate([p for p, _ in data.pixels(photos, (96, 96)).as_numpy_iterator()])
+    full = model.predict(pixels.astype(np.float32), verbose=0)
+    # Kept in 16 bits: 11 bits of precision.
+    np.testing.assert_allclose(predict(tail, kept), full, atol=5e-3)
+
+
+def test_damaged_features_are_found_said_and_made_again(
+    parts: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, trunk, _, photos, kept = parts
+    make = lambda: keep_features(trunk, photos, views=[0], seed=0, folder=tmp_path)  # noqa: E731
+    make()
+    (file,) = tmp_path.glob("*.npy")
+    whole = file.read_bytes()
+    for damaged in (whole[:-100], whole[:-1] + bytes([whole[-1] ^ 1]), b""):
+        file.write_bytes(damaged)
+        again = make()
+        assert "damaged" in capsys.readouterr().err
+        np.testing.assert_array_equal(again.views[0], kept.views[0])
+        assert file.read_bytes() == whole
+    make()
+    assert "kept from an earlier run" in capsys.readouterr().out
+
+
+def test_interrupted_training_ends_with_the_same_weights(
+    parts: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keras_flowers.fit.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+    _, _, tail, _, kept = parts
+    start = [variable.numpy() for variable in tail.variables]
+    settings = FitSettings(
+        epochs=6, batch_size=32, learning_rate=0.01, weight_decay=0.01, label_smoothing=0.1, seed=3
+    )
+
+    def train_from_start(checkpoint: Path, stop_after: int | None = None) -> list[np.ndarray]:
+        def stop(row: dict[str, float]) -> None:
+            if row["epoch"] == stop_after:
+                raise KeyboardInterrupt
+
+        for variable, value in zip(tail.variables, start, strict=True):
+            variable.assign(value)
+        fit(tail, kept, kept, settings, checkpoint=checkpoint, title="head", on_epoch=stop)
+        return [variable.numpy() for variable in tail.variables]
+
+    straight = train_from_start(tmp_path / "straight.npz")
+    with pytest.raises(KeyboardInterrupt):
+        train_from_start(tmp_path / "resumed.npz", stop_after=4)
+    assert (tmp_path / "resumed.npz").exists()
+    for one, other in zip(straight, train_from_start(tmp_path / "resumed.npz"), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for variable, value in zip(tail.variables, start, strict=True):
+        variable.assign(value)
+
+
+def test_diverging_loss_is_said(parts: tuple, tmp_path: Path) -> None:
+    _, _, tail, _, kept = parts
+    broken = KeptFeatures([np.full_like(kept.views[0], np.nan)], kept.labels)
+    settings = FitSettings(2, 64, 0.1, 0.0, 0.0, 0)
+    start = tail.get_weights()
+    with pytest.raises(UserError, match="loss became nan"):
+        fit(tail, broken, None, settings, checkpoint=tmp_path / "c.npz", title="head")
+    tail.set_weights(start)
+
+
+def test_discriminants_are_those_of_scikit_learns_formula() -> None:
+    """Against the textbook form, written out with dense inverses."""
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 30)
+    means = random.normal(0, 1, (4, 6))
+    views = [
+        (means[labels] + random.normal(0, 1, (120, 6)) * [1, 2, 3, 1, 1, 0.1]).astype(np.float16)
+        for _ in range(2)
+    ]
+    ((kernel, bias),) = discriminants(KeptFeatures(views, labels), 4, [0.5])
+    rows, classes = np.concatenate(views).astype(float), np.tile(labels, 2)
+    centres = np.stack([rows[classes == c].mean(0) for c in range(4)])
+    rest = rows - centres[classes]
+    covariance = rest.T @ rest / len(rows)
+    shrunk = covariance + 0.5 * np.diag(covariance.diagonal())
+    distances = np.stack(
+        [np.einsum("nd,de,ne->n", rows - c, np.linalg.inv(shrunk), rows - c) for c in centres], 1
+    )
+    logits = rows @ kernel + bias
+    # Equal up to what all classes share, which softmax does not see.
+    np.testing.assert_allclose(
+        logits - logits[:, :1], -0.5 * (distances - distances[:, :1]), atol=2e-2, rtol=1e-2
+    )
+
+
+@pytest.mark.parametrize("name", ["MobileNet_0.25", "MobileNetV2_0.35"])
+def test_frozen_base_has_one_trainable_layer(name: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
+    model = build_model(name, 64, 7, random_weights_for=pixels)
+    assert [layer.name for layer in model.layers if layer.trainable and layer.weights] == [
+        "probabilities"
+    ]
+    assert model.inputs[0].name == "pixels"
+    probabilities = model.predict(pixels.astype(np.float32), verbose=0)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+    assert np.abs(probabilities[0] - probabilities[1]).max() > 1e-4
