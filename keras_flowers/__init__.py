@@ -19,7 +19,7 @@ Reading order, from a photo to its name; arrows of import run down only:
     model.py       scaling -> base -> pooled maps -> softmax head
     demo.py        a small drawn data set, for where nothing can be downloaded
     features.py    runs the frozen part once a photo and view, keeps what it gives
-    discriminant.py  the head's start in closed form
+    whitening.py   coordinates in which a head learns from few photos
     fit.py         trains the head (or more) on kept features
     metrics.py     accuracies with their intervals, calibration, confusions
     train.py       python -m keras_flowers.train

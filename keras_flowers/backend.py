@@ -1,4 +1,4 @@
-"""Imports TensorFlow and Keras without their start-up chatter; says how to install them if need be."""
+"""Imports TensorFlow and Keras without their start-up chatter, or says how to install them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every training option: its type, its default and its reason, once; the command line is made from it."""
+"""Every training option, once: type, default and reason; the command line is made from it."""
 
 from __future__ import annotations
 
@@ -48,17 +48,14 @@ class TrainConfig:
     views: int = _option(
         4, "views kept of each photo: the whole, its mirror image, then random crops"
     )
+    epochs: int = _option(20, "passes over all kept views")
+    batch_size: int = _option(64, "views in a step")
+    learning_rate: float = _option(3e-4, "of AdamW at the start; falls to 0 along a cosine")
+    weight_decay: float = _option(0.01, "of AdamW: pulls the weights of the head towards 0")
+    label_smoothing: float = _option(0.1, "share of the target spread over all classes")
     shrinkage: float | None = _option(
-        None, "of the discriminant analysis that starts the head (default: the best on validation)"
+        None, "of the features' correlations in the whitening (default: the best on validation)"
     )
-    start_temperature: float | None = _option(
-        None, "by which its logits are divided (default: calibrated on validation)"
-    )
-    epochs: int = _option(10, "passes over all kept views that refine the head")
-    batch_size: int = _option(256, "views in a step")
-    learning_rate: float = _option(1e-3, "of AdamW at the start; falls to 0 along a cosine")
-    weight_decay: float = _option(0.0, "of AdamW: pulls the weights of the head towards 0")
-    label_smoothing: float = _option(0.0, "share of the target spread over all classes")
     temperature: float | None = _option(
         None, "by which the logits are divided in the end (default: calibrated on validation)"
     )
@@ -77,12 +74,7 @@ class TrainConfig:
             ("dropout", 0 <= self.dropout < 1, "0 to less than 1"),
             ("views", 1 <= self.views <= 100, "1 to 100"),
             ("shrinkage", self.shrinkage is None or 0 < self.shrinkage, "more than 0"),
-            (
-                "start_temperature",
-                self.start_temperature is None or 0 < self.start_temperature,
-                "more than 0",
-            ),
-            ("epochs", 0 <= self.epochs <= 10_000, "0 to 10000"),
+            ("epochs", 1 <= self.epochs <= 10_000, "1 to 10000"),
             ("batch_size", 1 <= self.batch_size <= 100_000, "1 to 100000"),
             ("learning_rate", 0 < self.learning_rate < 100, "more than 0"),
             ("weight_decay", 0 <= self.weight_decay < 100, "0 or more"),
@@ -120,13 +112,13 @@ def parse_arguments(argv: Sequence[str] | None, description: str, examples: str)
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--config", metavar="FILE", help="repeat the run whose config.json this is"
-    )
+    parser.add_argument("--config", metavar="FILE", help="repeat the run whose config.json this is")
     types = get_type_hints(TrainConfig)
     for field in dataclasses.fields(TrainConfig):
         _add_argument(parser, field, types[field.name])
-    given = {key: value for key, value in vars(parser.parse_args(argv)).items() if value is not None}
+    given = {
+        key: value for key, value in vars(parser.parse_args(argv)).items() if value is not None
+    }
     file = given.pop("config", None)
     return from_settings({**(load_settings(Path(file)) if file else {}), **given})
 
@@ -139,7 +131,7 @@ def load_settings(path: Path) -> dict[str, Any]:
     """
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
-        raise UserError(f"{path} has no \"settings\"; expected the config.json of a run")
+        raise UserError(f'{path} has no "settings"; expected the config.json of a run')
     # Permission to replace a model is given anew for each run.
     return {key: value for key, value in content["settings"].items() if key != "overwrite"}
 

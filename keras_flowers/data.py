@@ -50,16 +50,20 @@ def load_photos(dataset: str, split: str, data_dir: str | None = None) -> Photos
     Args:
         dataset: A TFDS data set with the features `image` and `label`.
         split: A TFDS split expression, such as `train`, `validation[:50%]`, `train+validation`.
-        data_dir: Where TFDS keeps its data sets; None: `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
+        data_dir: Where TFDS keeps data sets; None: `$TFDS_DATA_DIR`, `~/tensorflow_datasets`.
 
     Raises:
         UserError: There is no such data set or split, it cannot be downloaded, or it is damaged.
     """
     builder = _builder(dataset, data_dir)
     features = builder.info.features
-    if "image" not in features or "label" not in features or not hasattr(features["label"], "names"):
+    if (
+        "image" not in features
+        or "label" not in features
+        or not hasattr(features["label"], "names")
+    ):
         raise UserError(
-            f"{dataset} has the features {sorted(features)}; expected an `image` and a class `label`"
+            f"{dataset} has the features {sorted(features)}; expected `image` and a class `label`"
         )
     try:
         info = builder.info.splits[split]
@@ -126,7 +130,8 @@ def pixels(
 def some_pixels(photos: Photos, image_size: int, count: int = 64) -> npt.NDArray[np.uint8]:
     """The first `count` photos, whole: uint8 [count, image_size, image_size, 3]."""
     batches = pixels(photos, (image_size, image_size), batch_size=count)
-    return next(batches.as_numpy_iterator())[0]
+    first: npt.NDArray[np.uint8] = next(batches.as_numpy_iterator())[0]
+    return first
 
 
 def _view(data: tf.Tensor, size: tuple[int, int], view: int, seed: tf.Tensor) -> tf.Tensor:

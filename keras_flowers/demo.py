@@ -1,4 +1,4 @@
-"""A small set of drawn flowers, as a TFDS data set, and a base: for where nothing can be downloaded.
+"""A small set of drawn flowers in TFDS form, and a base, for where nothing can be downloaded.
 
 The classes differ in what a pipeline can break: red and blue petals (exchanged channels), how many
 petals there are (crops and resizing), pale and dark ones (the scaling of the pixels), and the names
@@ -43,7 +43,7 @@ COUNTS = {"train": 20, "validation": 10, "test": 10}
 """Pictures of each class in each split."""
 
 
-class DrawnFlowers(tfds.core.GeneratorBasedBuilder):
+class DrawnFlowers(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
     """Draws the pictures while TFDS prepares the data set; nothing is downloaded."""
 
     VERSION = tfds.core.Version("1.0.0")

@@ -11,7 +11,8 @@ def missing_extra(package: str, extra: str) -> UserError:
     """The error for a package that only the optional dependencies `extra` install.
 
     >>> print(missing_extra("tensorflow", "train"))
-    this needs the package tensorflow, which is not installed; run: pip install "keras_flowers[train]"
+    this needs the package tensorflow, which is not installed;
+    run: pip install "keras_flowers[train]"
     """
     return UserError(
         f"this needs the package {package}, which is not installed; "

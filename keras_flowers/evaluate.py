@@ -1,4 +1,4 @@
-"""Scores a model on labelled photos, whatever file it is in: python -m keras_flowers.evaluate MODEL"""
+"""Scores any model file on labelled photos: python -m keras_flowers.evaluate MODEL"""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     photos = data.load_photos(dataset, options.split, options.data_dir)
     if photos.labels != classifier.labels:
         raise UserError(
-            f"{options.model} knows {len(classifier.labels)} classes ({classifier.labels[0]}, ...), "
+            f"{options.model} has {len(classifier.labels)} classes ({classifier.labels[0]}, ...), "
             f"{photos.dataset} has {len(photos.labels)} ({photos.labels[0]}, ...); "
             "expected the same names in the same order: choose another --dataset"
         )

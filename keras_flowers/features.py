@@ -156,11 +156,13 @@ def _run_and_keep(
                 )
             file[done : done + len(features)] = features
             labels[done : done + len(features)] = batch_labels
-            checksum = zlib.crc32(np.ascontiguousarray(features), checksum)
+            checksum = zlib.crc32(features.tobytes(), checksum)
             done += len(features)
             bar.update(len(features))
         if file is None or done != count:
-            raise UserError(f"the data set has {done} photos but promised {count}; prepare it again")
+            raise UserError(
+                f"the data set has {done} photos but promised {count}; prepare it again"
+            )
         file.flush()
     # Written last: features without it are not believed.
     sidecar = {"key": key, "checksum": checksum, "labels": labels.tolist()}
@@ -198,12 +200,12 @@ def _path(folder: Path, key: dict[str, Any]) -> Path:
 def _checksum(features: npt.NDArray[np.float16]) -> int:
     checksum = 0
     for start in range(0, len(features), 256):  # in pieces: the array may be larger than memory
-        checksum = zlib.crc32(np.ascontiguousarray(features[start : start + 256]), checksum)
+        checksum = zlib.crc32(features[start : start + 256].tobytes(), checksum)
     return checksum
 
 
 def _digest(trunk: keras.Model) -> str:
     digest = hashlib.sha256(trunk.to_json().encode())
     for weight in trunk.weights:
-        digest.update(np.ascontiguousarray(weight))
+        digest.update(np.asarray(weight).tobytes())
     return digest.hexdigest()

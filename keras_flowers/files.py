@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place and renamed, one writer at a time."""
+"""Files that are whole or not there: written beside their place and renamed, by one writer."""
 
 from __future__ import annotations
 

@@ -82,7 +82,11 @@ def fit(
     tail.compile(optimizer, loss, metrics=["accuracy"])
     state = _State(
         variables=[*tail.variables, *optimizer.variables],
-        key={**dataclasses.asdict(settings), "photos": len(train.labels), "views": len(train.views)},
+        key={
+            **dataclasses.asdict(settings),
+            "photos": len(train.labels),
+            "views": len(train.views),
+        },
         path=checkpoint,
     )
     history = state.restore()
@@ -116,7 +120,9 @@ def fit(
 def predict(tail: keras.Model, features: KeptFeatures) -> npt.NDArray[np.float32]:
     """The probabilities [N, classes] for the first kept view of each photo."""
     kept = features.views[0]
-    pieces = (np.asarray(kept[start : start + 256], np.float32) for start in range(0, len(kept), 256))
+    pieces = (
+        np.asarray(kept[start : start + 256], np.float32) for start in range(0, len(kept), 256)
+    )
     return np.concatenate([np.asarray(tail(piece, training=False)) for piece in pieces])
 
 
@@ -133,7 +139,8 @@ class _State:
             values = [np.asarray(variable) for variable in self.variables]
             note = json.dumps({"key": self.key, "history": history})
             with open(temporary, "wb") as file:
-                np.savez(file, note=np.array(note), **{f"v{i}": v for i, v in enumerate(values)})
+                arrays = {f"v{i}": value for i, value in enumerate(values)}
+                np.savez(file, allow_pickle=False, note=np.array(note), **arrays)
 
     def restore(self) -> History:
         """Takes over a checkpoint of the same settings and returns its history; else []."""
@@ -156,7 +163,7 @@ class _State:
         return history
 
 
-class _Recorder(keras.callbacks.Callback):
+class _Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     def __init__(
         self,
         history: History,

@@ -37,8 +37,8 @@ class Scores:
         top5: Share whose right class is among the five likeliest; Wilson score interval.
         per_class: Mean over the classes of the top-1 accuracy in each; normal interval from the
             binomial variance of each class. Classes without a photo are left out.
-        calibration_error: Expected calibration error, 15 bins of equal width, 0..1 (Guo et al. 2017,
-            "On Calibration of Modern Neural Networks").
+        calibration_error: Expected calibration error, 15 bins of equal width, 0..1 (Guo et al.
+            2017, "On Calibration of Modern Neural Networks").
         log_loss: Mean cross-entropy in nats.
     """
 
@@ -113,7 +113,8 @@ def top_k_right(probabilities: Probabilities, labels: Labels, k: int) -> npt.NDA
     array([ True])
     """
     likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
-    return (likeliest == np.asarray(labels)[:, None]).any(axis=1)
+    found: npt.NDArray[np.bool_] = (likeliest == np.asarray(labels)[:, None]).any(axis=1)
+    return found
 
 
 def wilson(right: int, photos: int) -> Estimate:

@@ -18,6 +18,9 @@ OUTPUT = "probabilities"
 DEPTHWISE_INPUTS = 5
 """How many feature maps are pooled for the head; chosen on validation."""
 
+POOLING_WIDTH = 0.35
+"""Standard deviation of the pooling weights, as a share of the map's side; chosen on validation."""
+
 
 def build_model(
     base: str,
@@ -25,7 +28,6 @@ def build_model(
     classes: int,
     *,
     random_weights_for: npt.NDArray[np.uint8] | None = None,
-    dropout: float = 0.0,
     seed: int = 0,
 ) -> keras.Model:
     """Builds the classifier; every layer of the base is frozen, batch norm in inference mode.
@@ -40,8 +42,7 @@ def build_model(
         classes: How many labels there are.
         random_weights_for: None for the ImageNet weights (or a saved extractor's own); photos
             [N, image_size, image_size, 3] for random weights whose batch norms fit those photos.
-        dropout: Share of the features that training drops.
-        seed: Of the head's first weights, the dropout, and random base weights.
+        seed: Of random weights.
 
     Returns:
         A model float32 [N, image_size, image_size, 3] (named "pixels", RGB 0..255) ->
@@ -54,9 +55,8 @@ def build_model(
     images = keras.Input((image_size, image_size, 3), name=INPUT)
     weights = "imagenet" if random_weights_for is None else None
     maps = _base_maps(base, images, weights)
-    pooled = [keras.layers.GlobalAveragePooling2D()(one) for one in maps]
+    pooled = [_pool(one) for one in maps]
     x = keras.layers.Concatenate(name=FEATURES)(pooled)
-    x = keras.layers.Dropout(dropout, seed=seed, name="dropout")(x)
     x = keras.layers.Dense(classes, activation="softmax", name=OUTPUT)(x)
     model = keras.Model(images, x, name="flowers")
     if random_weights_for is not None:
@@ -64,6 +64,21 @@ def build_model(
     for layer in model.layers:
         layer.trainable = layer.name == OUTPUT
     return model
+
+
+def _pool(maps: keras.KerasTensor) -> keras.KerasTensor:
+    """Averages feature maps [N, h, w, channels] over their places, the middle counting more.
+
+    Photographers put the flower there. The weights are a Gaussian of both coordinates.
+    """
+    height, width = maps.shape[1:3]
+    rows, columns = (
+        np.exp(-0.5 * ((np.arange(side) - (side - 1) / 2) / (POOLING_WIDTH * side)) ** 2)
+        for side in (height, width)
+    )
+    weights = np.outer(rows, columns)[None, :, :, None]
+    weights = (weights / weights.mean()).astype(np.float32)
+    return keras.layers.GlobalAveragePooling2D()(keras.ops.multiply(maps, weights))
 
 
 def _settle_batch_norms(model: keras.Model, pixels: npt.NDArray[np.uint8]) -> None:
@@ -95,6 +110,19 @@ def cut(model: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
         keras.Model(model.inputs[0], tensor, name="trunk"),
         keras.Model(tensor, model.outputs[0], name="tail"),
     )
+
+
+def build_head(tail: keras.Model, dropout: float, seed: int) -> keras.Model:
+    """A head like that of `tail`, features [N, D] -> probabilities [N, C], that begins at zero.
+
+    All classes are equally likely at first, so the first weights need no luck.
+    """
+    features = keras.Input(tail.input_shape[1:])
+    x = keras.layers.Dropout(dropout, seed=seed)(features)
+    dense = keras.layers.Dense(
+        tail.output_shape[-1], "softmax", kernel_initializer="zeros", name=OUTPUT
+    )
+    return keras.Model(features, dense(x))
 
 
 def divide_logits(model: keras.Model, temperature: float) -> None:
@@ -131,9 +159,7 @@ def _base_maps(
     which ImageNet's own classes have shaped (docs/recipe.md has the figures). A base without
     depthwise convolutions gives its last map.
     """
-    network = (
-        _application(base, images, weights) if base in BASES else _extractor(base, images)
-    )
+    network = _application(base, images, weights) if base in BASES else _extractor(base, images)
     depthwise = [one for one in network.layers if isinstance(one, keras.layers.DepthwiseConv2D)]
     return [one.input for one in reversed(depthwise[-DEPTHWISE_INPUTS:])] or network.outputs
 
@@ -155,8 +181,8 @@ def _application(base: str, images: keras.KerasTensor, weights: str | None) -> k
         reason = " ".join(str(error).split())[:200]
         if "URL fetch failure" in reason:
             raise UserError(
-                f"the ImageNet weights of {base} are not in $KERAS_HOME/models (or ~/.keras/models) "
-                "and cannot be downloaded; connect once, or see --demo, which needs none"
+                f"the ImageNet weights of {base} are not in $KERAS_HOME/models or ~/.keras/models, and "
+                "cannot be downloaded; connect once, or see --demo, which needs none"
             ) from None
         raise UserError(f"--base {base} cannot be built for {size} pixels ({reason})") from None
     return network

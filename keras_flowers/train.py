@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from keras_flowers.fit import History
     from keras_flowers.metrics import Scores
 
-SHRINKAGES = (0.1, 0.3, 1.0, 3.0)
+SHRINKAGES = (0.1, 0.3, 1.0)
 """What --shrinkage is chosen from on validation, when it is not given."""
 
 EXAMPLES = """examples:
@@ -115,7 +115,6 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
         config.base,
         config.image_size,
         len(train.labels),
-        dropout=config.dropout,
         seed=config.seed,
     )
     print(
@@ -131,22 +130,7 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
     kept = Kept(
         keep(train, range(config.views)), keep(validation, [data.WHOLE]) if chooses else None
     )
-    config = _start_head(config, model, tail, kept)
-    history = fit.fit(
-        tail,
-        kept.train,
-        kept.validation,
-        fit.FitSettings(
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            label_smoothing=config.label_smoothing,
-            seed=config.seed,
-        ),
-        checkpoint=run / "checkpoints" / "head.npz",
-        title="head",
-    )
+    config, history = _fit_head(config, tail, kept, run)
     if config.temperature is None:
         assert kept.validation is not None
         logits = np.log(np.maximum(fit.predict(tail, kept.validation), 1e-30))
@@ -170,51 +154,55 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
 def _check_splits(config: TrainConfig, chooses: bool, test_is_seen: bool) -> None:
     if test_is_seen:
         raise UserError(
-            f"--test_split {config.test_split} shares photos with the splits that are learned from; "
-            "its score would be worth nothing"
+            f"--test_split {config.test_split} shares photos with the splits that are learned "
+            "from; its score would be worth nothing"
         )
-    chosen = (config.shrinkage, config.start_temperature, config.temperature)
-    if not chooses and None in chosen:
+    if not chooses and None in (config.shrinkage, config.temperature):
         raise UserError(
             f"--train_split {config.train_split} holds the validation photos, so nothing can be "
             "chosen on them: run without it first, then add --config RUN/config.json of that run"
         )
 
 
-def _start_head(
-    config: TrainConfig, model: keras.Model, tail: keras.Model, kept: Kept
-) -> TrainConfig:
-    """Gives the head the weights of a discriminant analysis, the best one on validation."""
-    from keras_flowers import metrics
-    from keras_flowers.discriminant import discriminants
-    from keras_flowers.model import OUTPUT, divide_logits
+def _fit_head(
+    config: TrainConfig, tail: keras.Model, kept: Kept, run: Path
+) -> tuple[TrainConfig, History]:
+    """Trains the head on whitened features; of several shrinkages keeps the best on validation."""
+    from keras_flowers import fit
+    from keras_flowers.model import OUTPUT, build_head
+    from keras_flowers.whitening import fit_whitening
 
-    given = config.shrinkage is not None and config.start_temperature is not None
     shrinkages = SHRINKAGES if config.shrinkage is None else (config.shrinkage,)
-    layers = discriminants(kept.train, tail.output_shape[-1], shrinkages)
-    best: tuple[float, float, float, int] | None = None
-    for number, (kernel, bias) in enumerate([] if given else layers):
-        assert kept.validation is not None
-        logits = np.asarray(kept.validation.views[0], np.float32) @ kernel + bias
-        temperature = metrics.best_temperature(logits, kept.validation.labels)
-        scores = metrics.score(metrics.softmax(logits / temperature), kept.validation.labels)
-        print(
-            f"discriminant analysis, shrinkage {shrinkages[number]:g}: "
-            f"{scores.top1.value:.2%} of {scores.photos} validation photos"
+    best: tuple[float, float, History, Sequence[Any]] | None = None
+    for shrinkage in shrinkages:
+        whitening = fit_whitening(kept.train, tail.output_shape[-1], shrinkage)
+        head = build_head(tail, config.dropout, config.seed)
+        history = fit.fit(
+            head,
+            whitening.apply(kept.train),
+            whitening.apply(kept.validation) if kept.validation else None,
+            fit.FitSettings(
+                epochs=config.epochs,
+                batch_size=config.batch_size,
+                learning_rate=config.learning_rate,
+                weight_decay=config.weight_decay,
+                label_smoothing=config.label_smoothing,
+                seed=config.seed,
+            ),
+            checkpoint=run / "checkpoints" / f"head_{shrinkage:g}.npz",
+            title=f"head, shrinkage {shrinkage:g}",
         )
-        # By log loss, which 1,020 photos measure more finely than the share of right answers.
-        rank = (-scores.log_loss, shrinkages[number], temperature, number)
-        best = rank if best is None else max(best, rank)
-    if best is not None:
-        _, shrinkage, temperature, number = best
-        config = dataclasses.replace(
-            config, shrinkage=shrinkage, start_temperature=config.start_temperature or temperature
-        )
-        layers = layers[number : number + 1]
-    assert config.start_temperature is not None
-    tail.get_layer(OUTPUT).set_weights(layers[0])
-    divide_logits(model, config.start_temperature)
-    return config
+        # By loss, which the validation photos measure more finely than the share of right answers.
+        loss = history[-1].get("val_loss", 0.0)
+        if best is None or loss < best[0]:
+            folded = whitening.fold(*head.get_layer(OUTPUT).get_weights())
+            best = (loss, shrinkage, history, folded)
+    assert best is not None
+    _, shrinkage, history, weights = best
+    tail.get_layer(OUTPUT).set_weights(weights)
+    if len(shrinkages) > 1:
+        print(f"shrinkage {shrinkage:g} has the least loss on {config.validation_split}")
+    return dataclasses.replace(config, shrinkage=shrinkage), history
 
 
 def _write_run(
@@ -235,7 +223,10 @@ def _write_run(
     versions = {
         "keras_flowers": __version__,
         "python": platform.python_version(),
-        **{name: packages.version(name) for name in ("tensorflow", "keras", "numpy", "ai-edge-litert")},
+        **{
+            name: packages.version(name)
+            for name in ("tensorflow", "keras", "numpy", "ai-edge-litert")
+        },
     }
     results = {split: one.as_dict() for split, one in scores.items()}
     provenance = {
@@ -284,9 +275,7 @@ def _write_logs(folder: Path, history: History) -> None:
     with replacing(folder) as temporary:
         for name, prefix in (("train", ""), ("validation", "val_")):
             columns = [
-                key
-                for key in ("loss", "accuracy", "learning_rate")
-                if prefix + key in history[0]
+                key for key in ("loss", "accuracy", "learning_rate") if prefix + key in history[0]
             ]
             if not columns:
                 continue

@@ -90,7 +90,9 @@ def test_a_file_that_is_no_config_is_refused(tmp_path: Path, content: str) -> No
 @given(
     st.dictionaries(
         st.sampled_from([field.name for field in dataclasses.fields(TrainConfig)]),
-        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.none())),
+        st.one_of(
+            st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.none())
+        ),
     )
 )
 def test_any_settings_make_a_config_or_one_clear_error(values: dict[str, object]) -> None:
