@@ -181,8 +181,8 @@ def _application(base: str, images: keras.KerasTensor, weights: str | None) -> k
         reason = " ".join(str(error).split())[:200]
         if "URL fetch failure" in reason:
             raise UserError(
-                f"the ImageNet weights of {base} are not in $KERAS_HOME/models or ~/.keras/models, and "
-                "cannot be downloaded; connect once, or see --demo, which needs none"
+                f"the ImageNet weights of {base} are not in $KERAS_HOME/models or ~/.keras/models "
+                "and cannot be downloaded; connect once, or see --demo, which needs none"
             ) from None
         raise UserError(f"--base {base} cannot be built for {size} pixels ({reason})") from None
     return network

@@ -63,7 +63,7 @@ def fit_whitening(features: KeptFeatures, classes: int, shrinkage: float) -> Whi
         features: Kept features [N, D]; all views are used.
         classes: How many classes there are.
         shrinkage: Above 0: by how much each feature's variance within the classes is raised, as a
-            share of it. Directions that seem not to vary at all, because there are fewer photos than
+            share of it. Directions that seem not to vary, because there are fewer photos than
             features, are then not blown up.
     """
     means, covariance = _moments(features, classes)
