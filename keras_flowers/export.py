@@ -131,9 +131,8 @@ def export_saved_model(model_path: Path, output: Path) -> Path:
         serving_default  image_bytes: string [N], whole JPEG, PNG, BMP or GIF files
         images           images: float32 [N, H, W, 3], RGB, 0..255, any H and W, upright
 
-    N is at least 1. Both give a dict, of which the rows of a photo that cannot be read are zeros and
-    empty names
-    (JSON has no NaN, and the probabilities of a real photo add up to 1):
+    N is at least 1. Both give a dict, of which the rows of a photo that cannot be read are zeros
+    and empty names (JSON has no NaN, and the probabilities of a real photo add up to 1):
 
         probabilities    float32 [N, classes], in the order of the labels
         classes          string [N, 5], the likeliest names, the likeliest first
