@@ -85,7 +85,7 @@ def _with_rounded_kernels(model: keras.Model, photos: npt.NDArray[np.uint8]) -> 
     inputs = keras.Model(copy.inputs[0], [layer.input for layer in layers])
     grams: list[Any] = [0.0] * len(layers)
     for photo in photos:
-        tensors = inputs(photo[None].astype(np.float32), training=False)
+        tensors = keras.tree.flatten(inputs(photo[None].astype(np.float32), training=False))
         for number, (layer, tensor) in enumerate(zip(layers, tensors, strict=True)):
             patches = _patches(layer, tensor)
             grams[number] += tf.einsum("pgi,pgj->gij", patches, patches).numpy()

@@ -306,6 +306,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return cli.EXIT_INTERRUPTED
+    if config.export:
+        from keras_flowers.verify import export_and_verify
+
+        if not export_and_verify(config.run_dir, data_dir=config.data_dir):
+            return cli.EXIT_SOME_FAILED
     return 0
 
 
