@@ -19,7 +19,7 @@ from keras_flowers.errors import UserError
 from keras_flowers.features import KeptFeatures, keep_features
 from keras_flowers.fit import FitSettings, fit, predict
 from keras_flowers.metadata import read_metadata
-from keras_flowers.model import FEATURES, build_model, cut
+from keras_flowers.model import FEATURES, cut
 from keras_flowers.whitening import fit_whitening
 
 
@@ -281,16 +281,3 @@ def test_folded_layer_gives_the_logits_of_the_layer_on_whitened_features() -> No
         whitening.apply(features).views[0].astype(np.float64) @ kernel + bias,
         atol=1e-2,
     )
-
-
-@pytest.mark.parametrize("name", ["MobileNet_0.25", "MobileNetV2_0.35"])
-def test_frozen_base_has_one_trainable_layer(name: str) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
-    model = build_model(name, 64, 7, random_weights_for=pixels)
-    assert [layer.name for layer in model.layers if layer.trainable and layer.weights] == [
-        "probabilities"
-    ]
-    assert model.inputs[0].name == "pixels"
-    probabilities = model.predict(pixels.astype(np.float32), verbose=0)
-    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
-    assert np.abs(probabilities[0] - probabilities[1]).max() > 1e-4

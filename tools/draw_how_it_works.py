@@ -1,0 +1,351 @@
+"""Makes the numbers and pictures of docs/how_it_works.md from one photo and one trained run."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from keras_flowers import chart, classifier, cli, image, metrics
+from keras_flowers.backend import import_tensorflow
+from keras_flowers.errors import UserError
+
+EXAMPLES = """examples:
+  the pictures of the page, and the numbers on standard output
+      python tools/draw_how_it_works.py docs/sunflower.jpg saved_models/MobileNetV2 --output docs
+"""
+
+ROW, COLUMN = 114, 96
+"""Upper left corner, in the squashed sunflower, of the 4 x 4 pixels that are shown as numbers."""
+
+FLAT_ROW, FLAT_COLUMN = 20, 110
+"""A place in the blue sky, where all pixels are alike."""
+
+FILTER = 27
+"""The perceptron of the first layer that is worked out by hand."""
+
+MAPS = ("Conv1_relu", "block_2_expand_relu", "block_5_expand_relu", "block_12_expand_relu")
+LAST_MAPS = "block_16_expand_relu"
+
+GRADIENT_STEPS = 10
+STEP_SIZE = 0.0005
+
+INK, FAINT, BEST, OTHER = "#22272e", "#6b7480", "#c2255c", "#a9b4c2"
+
+Array = npt.NDArray[np.floating[Any]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("photo", metavar="PHOTO", type=Path)
+    parser.add_argument("run", metavar="RUN", type=Path, help="the run folder of a MobileNetV2")
+    parser.add_argument("--label", default="sunflower", help="what PHOTO shows (%(default)s)")
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, default=Path("."), help="where the pictures go"
+    )
+    options = parser.parse_args(argv)
+    explain(options.photo, options.run, options.label, options.output)
+    return 0
+
+
+def explain(photo: Path, run: Path, label: str, output: Path) -> None:
+    """Prints every number of the page and writes its pictures into `output`.
+
+    Raises:
+        UserError: `run` is no finished run of a MobileNetV2, or has no such label.
+    """
+    files = [run / name for name in ("model.keras", "config.json", "history.csv")]
+    missing = [path.name for path in files if not path.is_file()]
+    if missing:
+        raise UserError(f"{run} has no {', '.join(missing)}; expected the folder of a finished run")
+    import_tensorflow()
+    import keras
+
+    from keras_flowers.model import FEATURES, OUTPUT, cut
+
+    model = keras.saving.load_model(files[0], compile=False)
+    labels = classifier.load_classifier(files[0]).labels
+    if label not in labels:
+        raise UserError(f"{label} is not a label of {run}")
+    names = [layer.name for layer in model.layers]
+    if not {*MAPS, LAST_MAPS} <= set(names):
+        raise UserError(f"{run} is not a MobileNetV2; the page explains its layers by name")
+    right = labels.index(label)
+    output.mkdir(parents=True, exist_ok=True)
+
+    print("== a photo is an array")
+    upright = image.read_photo(photo)
+    size = (model.input_shape[1], model.input_shape[2])
+    pixels = image.read_pixels(photo, size)
+    patch = pixels[ROW : ROW + 4, COLUMN : COLUMN + 4]
+    print(f"{upright.width} x {upright.height} -> {pixels.shape}: {pixels.size} numbers")
+    print(patch.tolist())
+    _save(_draw_pixels(upright, pixels, patch), output / "pixels.png", photographs=True)
+    print(f"scaled: {pixels[ROW, COLUMN]} -> {(pixels[ROW, COLUMN] / 127.5 - 1).round(3)}")
+
+    print("== one perceptron of the first layer")
+    batch = pixels[None].astype(np.float32)
+    _explain_perceptron(model, batch)
+
+    print("== feed-forward")
+    maps = [_outputs(model, name, batch) for name in (*MAPS, LAST_MAPS)]
+    for name, one in zip((*MAPS, LAST_MAPS), maps, strict=True):
+        print(f"{name:24} {one.shape}  {(one == 0).mean():.0%} zeros")
+    _save(_draw_maps(maps), output / "feature_maps.png")
+
+    print("== the head")
+    trunk, tail = cut(model, FEATURES)
+    features = np.asarray(trunk(batch))
+    kernel, bias = tail.get_layer(OUTPUT).get_weights()
+    logits = features @ kernel + bias
+    probabilities = metrics.softmax(logits)
+    answer = np.asarray(model(batch))
+    print(f"features {features.shape}, W {kernel.shape}, b {bias.shape}")
+    print("first features", features[0, :5].round(3))
+    print(f"largest difference from the whole model {np.abs(probabilities - answer).max():.1e}")
+    head = kernel.size + bias.size
+    print(f"weights: head {head}, base {model.count_params() - head}")
+    pooled = [one for one in model.layers if isinstance(one, keras.layers.GlobalAveragePooling2D)]
+    weighted = [np.asarray(keras.Model(model.inputs[0], one.input)(batch))[0] for one in pooled]
+    evidence = _evidence(weighted, kernel[:, right] - kernel.mean(axis=1))
+    above = float(logits[0, right] - logits.mean())
+    print(f"logit of {label} above the mean {above:.3f}")
+    print(f"  = places {evidence.sum():.3f} + bias {bias[right] - bias.mean():.3f}")
+    _save(_draw_evidence(pixels, evidence, label), output / "evidence.png", photographs=True)
+
+    print("== softmax")
+    top = np.argsort(-logits[0])[:5]
+    powers = np.exp(logits[0] - logits.max())
+    print(f"mean of all logits {logits.mean():.3f}; sum of exp(z - max z) {powers.sum():.4f}")
+    for k in top:
+        print(f"{labels[k]:20} z {logits[0, k]:7.3f}  exp {powers[k]:.4f}  {answer[0, k]:.2%}")
+    _save(
+        _draw_softmax([labels[k] for k in top], logits[0, top], answer[0, top]),
+        output / "softmax.png",
+    )
+    settings = json.loads(files[1].read_text(encoding="utf-8"))["settings"]
+    temperature = settings["temperature"]
+    before = metrics.softmax(logits * temperature)
+    print(f"temperature {temperature:.4f}; {label} before it {before[0, right]:.2%}")
+
+    print("== cross-entropy")
+    classes = len(labels)
+    print(f"knowing nothing {np.log(classes):.3f}; now {-np.log(answer[0, right]):.3f}")
+
+    smoothing = settings["label_smoothing"]
+    targets = np.full(classes, smoothing / classes)
+    targets[right] += 1 - smoothing
+    least = -(targets[targets > 0] * np.log(targets[targets > 0])).sum()
+    print(f"smoothed target {targets[right]:.4f} and {targets.min():.5f}; least loss {least:.3f}")
+
+    print("== backpropagation")
+    _explain_backpropagation(tail, features, right)
+
+    print("== training")
+    with files[2].open(encoding="utf-8") as lines:
+        history = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
+    for row in (history[0], history[1], history[-1]):
+        print({key: round(value, 4) for key, value in row.items()})
+    _save(chart.draw_learning_curves(history), output / "learning_curves.png")
+
+
+def _outputs(model: Any, layer: str, batch: Array) -> Array:
+    import keras
+
+    part = keras.Model(model.inputs[0], model.get_layer(layer).output)
+    return np.asarray(part(batch, training=False))[0]
+
+
+def _explain_perceptron(model: Any, batch: Array) -> None:
+    weights = model.get_layer("Conv1").get_weights()[0][..., FILTER]
+    for channel, name in enumerate(("red", "green", "blue")):
+        print(f"weights on {name}: {_rounded(weights[..., channel])}")
+    gamma, beta, mean, variance = (w[FILTER] for w in model.get_layer("bn_Conv1").get_weights())
+    epsilon = model.get_layer("bn_Conv1").epsilon
+    print(f"inputs: {weights.size}")
+    for row, column in ((ROW, COLUMN), (FLAT_ROW, FLAT_COLUMN)):
+        inputs = batch[0, row : row + 3, column : column + 3] / 127.5 - 1
+        weighted_sum = float((weights * inputs).sum())
+        normed = gamma * (weighted_sum - mean) / np.sqrt(variance + epsilon) + beta
+        by_hand = [weighted_sum, normed, np.clip(normed, 0, 6)]
+        # Stride 2, padded below and on the right only: output (i, j) begins at input (2i, 2j).
+        place = (row // 2, column // 2, FILTER)
+        found = [_outputs(model, name, batch)[place] for name in ("Conv1", "bn_Conv1", MAPS[0])]
+        print(f"at row {row}, column {column}, pixel {batch[0, row, column]}")
+        print(f"  sum, normalised, ReLU6: by hand {_rounded(by_hand, 3)}")
+        print(f"                  the model's own {_rounded(found, 3)}")
+
+
+def _rounded(values: npt.ArrayLike, digits: int = 2) -> str:
+    return str(np.asarray(values, np.float64).round(digits).tolist())
+
+
+def _evidence(weighted: Sequence[Array], kernel: Array) -> Array:
+    """What each place of a 14 x 14 grid adds to a logit (class activation map, Zhou et al. 2016).
+
+    Args:
+        weighted: The maps [h, w, channels] whose averages are the features, in their order.
+        kernel: float32 [features].
+    """
+    side = 2 * min(one.shape[0] for one in weighted)
+    total, start = np.zeros((side, side)), 0
+    for one in weighted:
+        height, width, channels = one.shape
+        # In front of a stride of 2 the maps have one row and column of zeros more, at their end.
+        added = one[:side, :side] @ kernel[start : start + channels] / (height * width)
+        times = side // added.shape[0]
+        total += np.kron(added, np.full((times, times), 1 / times**2))
+        start += channels
+    return total
+
+
+def _explain_backpropagation(tail: Any, features: Array, right: int) -> None:
+    import tensorflow as tf
+
+    from keras_flowers.model import OUTPUT, build_head
+
+    head = build_head(tail, dropout=0.0, seed=0)
+    layer = head.get_layer(OUTPUT)
+    target = np.eye(tail.output_shape[-1], dtype=np.float32)[[right]]
+    print(f"one photo, steps of {STEP_SIZE}; |x|^2 = {(features**2).sum():.1f}")
+    for step in range(GRADIENT_STEPS + 1):
+        with tf.GradientTape() as tape:
+            probabilities = head(features)
+            loss = -tf.math.log(probabilities[0, right])
+        gradients = tape.gradient(loss, [layer.kernel, layer.bias])
+        error = np.asarray(probabilities) - target
+        by_hand = features.T @ error
+        if step == 0:
+            print(f"p - y: {error[0, right]:.4f} for the right class, {error.max():.4f} for others")
+            print(f"gradient {by_hand.shape}: largest difference from the formula ", end="")
+            print(f"{np.abs(by_hand - np.asarray(gradients[0])).max():.1e}")
+        chosen = float(probabilities[0, right])
+        print(f"step {step:2}: probability {chosen:.2%}, loss {float(loss):.3f}")
+        layer.kernel.assign_sub(STEP_SIZE * gradients[0])
+        layer.bias.assign_sub(STEP_SIZE * gradients[1])
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure((width, height), dpi=120, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _panel(figure: Figure, left: float, bottom: float, side: float, title: str) -> Axes:
+    """Axes at a place in inches, with a title above, without ticks."""
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
+    axes.set_title(title, color=INK, size=10, loc="left")
+    axes.axis("off")
+    return axes
+
+
+def _draw_pixels(photo: Image.Image, pixels: npt.NDArray[np.uint8], patch: Array) -> Figure:
+    figure = _figure(8.9, 3.1)
+    axes = _panel(figure, 0.1, 0.1, 2.6, f"{photo.width} x {photo.height} pixels")
+    axes.imshow(np.asarray(photo))
+    axes.set_anchor("SW")
+    axes = _panel(figure, 2.95, 0.1, 2.6, f"squashed to {pixels.shape[1]} x {pixels.shape[0]}")
+    axes.imshow(pixels, interpolation="nearest")
+    frame = Rectangle((COLUMN - 3.5, ROW - 3.5), 10, 10, fill=False, color="white", linewidth=2)
+    axes.add_patch(frame)
+    axes = _panel(figure, 5.95, 0.1, 2.6, "4 x 4 of them: red, green, blue")
+    axes.imshow(patch, interpolation="nearest")
+    for (row, column), brightness in np.ndenumerate(patch.mean(axis=2)):
+        axes.text(
+            column,
+            row,
+            "\n".join(str(value) for value in patch[row, column]),
+            ha="center",
+            va="center",
+            size=9,
+            color="white" if brightness < 128 else INK,
+        )
+    return figure
+
+
+def _draw_maps(maps: Sequence[Array]) -> Figure:
+    figure = _figure(9.2, 3.9)
+    for column, one in enumerate(maps):
+        height, width, channels = one.shape
+        # Those that vary most from place to place.
+        chosen = np.argsort(-one.std(axis=(0, 1)))[:2]
+        for row, channel in enumerate(chosen):
+            title = f"{height} x {width}, {channels} maps" if row == 0 else ""
+            axes = _panel(figure, 0.1 + 1.82 * column, 1.88 - 1.8 * row, 1.7, title)
+            axes.imshow(one[..., channel], cmap="magma", interpolation="nearest")
+    return figure
+
+
+def _draw_evidence(pixels: npt.NDArray[np.uint8], evidence: Array, label: str) -> Figure:
+    figure = _figure(3.6, 3.3)
+    axes = _panel(figure, 0.1, 0.1, 2.8, f"red: speaks for {label}")
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))
+    extent = (0, pixels.shape[1], pixels.shape[0], 0)
+    limit = float(np.abs(evidence).max())
+    axes.imshow(grey, cmap="gray", extent=extent)
+    shown = axes.imshow(
+        evidence,
+        cmap="RdBu_r",
+        vmin=-limit,
+        vmax=limit,
+        alpha=0.6,
+        extent=extent,
+        interpolation="nearest",
+    )
+    scale = figure.add_axes((3.0 / 3.6, 0.1 / 3.3, 0.1 / 3.6, 2.8 / 3.3))
+    figure.colorbar(shown, cax=scale).outline.set_visible(False)
+    scale.tick_params(labelsize=7, labelcolor=FAINT, length=0)
+    return figure
+
+
+def _draw_softmax(names: Sequence[str], logits: Array, probabilities: Array) -> Figure:
+    figure = _figure(9.2, 2.5)
+    rows = range(len(names))
+    colours = [BEST] + [OTHER] * (len(names) - 1)
+    for left, title, values, form in (
+        (0.17, "logits z", logits, "{:.2f}"),
+        (0.63, "softmax(z)", probabilities, "{:.1%}"),
+    ):
+        axes = figure.add_axes((left, 0.06, 0.28, 0.78))
+        axes.set_title(title, color=INK, size=10, loc="left")
+        axes.barh(rows, values, color=colours, height=0.6)
+        axes.set_xlim(min(0, values.min()), values.max() * 1.05)
+        axes.invert_yaxis()
+        for side in ("top", "right", "bottom"):
+            axes.spines[side].set_visible(False)
+        axes.spines["left"].set_color(OTHER)
+        axes.set_xticks([])
+        axes.set_yticks(rows, names if left < 0.5 else [""] * len(names), color=INK)
+        axes.tick_params(length=0)
+        for row, value in enumerate(values):
+            axes.text(max(value, 0), row, " " + form.format(value), va="center", color=INK, size=9)
+    return figure
+
+
+def _save(figure: Figure, path: Path, *, photographs: bool = False) -> None:
+    """Writes a small PNG: drawings in 256 colours, photographs coarser but in all colours."""
+    figure.savefig(path, dpi=90 if photographs else 120)
+    if not photographs:
+        with Image.open(path) as picture:
+            flat = picture.convert("RGB").quantize(256)
+        flat.save(path, optimize=True)
+    print(f"  {path.name}: {path.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    cli.run(main)
