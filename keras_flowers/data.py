@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,12 @@ WHOLE = 0
 
 MIRRORED = 1
 """The view WHOLE with left and right exchanged."""
+
+RANDOM = 2
+"""The first of the random views; there are as many as one asks for."""
+
+_SHUFFLE_BUFFER = 512  # JPEG files in memory
+_UNBLENDED = 0.25  # share of the photos that are left alone where photos are blended
 
 
 @dataclass(frozen=True)
@@ -99,8 +106,20 @@ def overlap(one: Photos, other: Photos) -> bool:
     return one.dataset == other.dataset and not one.positions.isdisjoint(other.positions)
 
 
+def shuffled(photos: Photos, seed: int) -> Photos:
+    """The same photos in another order, which `seed` determines."""
+    records = photos.records.shuffle(_SHUFFLE_BUFFER, seed, reshuffle_each_iteration=False)
+    return dataclasses.replace(photos, records=records)
+
+
 def pixels(
-    photos: Photos, size: tuple[int, int], *, view: int = WHOLE, seed: int = 0, batch_size: int = 64
+    photos: Photos,
+    size: tuple[int, int],
+    *,
+    view: int = WHOLE,
+    seed: int = 0,
+    batch_size: int = 64,
+    blend: bool = False,
 ) -> tf.data.Dataset:
     """One view of each photo, once, in stored order; the last partial batch too.
 
@@ -111,20 +130,43 @@ def pixels(
             colours changed a little. Photo, view and seed determine it.
         seed: Of the random views.
         batch_size: Photos in a batch.
+        blend: Whether most photos have the same view of another photo laid over them (mixup, Zhang
+            et al. 2018, but for the label, which stays that of the first).
 
     Returns:
         tf.data of (uint8 [B, height, width, 3] 0..255 RGB, int64 [B] labels).
     """
 
+    def seed_of(index: tf.Tensor) -> tf.Tensor:
+        return tf.stack([seed * 1000 + view, tf.cast(index, tf.int32)])
+
     def read(index: tf.Tensor, data: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        picture = _view(data, size, view, tf.stack([seed * 1000 + view, tf.cast(index, tf.int32)]))
+        picture = _view(data, size, view, seed_of(index))
         return tf.ensure_shape(picture, (*size, 3)), label
 
+    def read_two(one: tuple[tf.Tensor, ...], other: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+        picture, label = read(*one)
+        share = tf.random.stateless_uniform([], seed_of(one[0]), 0, 1 / (1 - _UNBLENDED))
+        blended = _blend(picture, read(*other)[0], tf.minimum(share, 1.0))
+        return blended, label
+
+    if blend:
+        others = shuffled(photos, seed * 1000 + view).records
+        pictures = tf.data.Dataset.zip(photos.records, others)
+    else:
+        pictures = photos.records
     return (
-        photos.records.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        pictures.map(
+            read_two if blend else read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
         .batch(batch_size)
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def _blend(one: tf.Tensor, other: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
+    mixed = share * tf.cast(one, tf.float32) + (1 - share) * tf.cast(other, tf.float32)
+    return tf.saturate_cast(tf.round(mixed), tf.uint8)
 
 
 def some_pixels(photos: Photos, image_size: int, count: int = 64) -> npt.NDArray[np.uint8]:

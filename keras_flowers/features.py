@@ -29,8 +29,10 @@ from keras_flowers.files import replacing, write_json
 from keras_flowers.litert import LiteRTModel, available_cores
 
 Run: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+Batch: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+"""What goes in, and what is right: int64 [B] classes or float32 [B, classes] probabilities."""
 
-_RULE = 1  # Raise it when decoding, the views or the engines change what is kept.
+_RULE = 2  # Raise it when decoding, the views or the engines change what is kept.
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,14 @@ class KeptFeatures:
     Attributes:
         views: One array [N, ...] a view, float16, memory-mapped: only the rows in use are read.
         labels: int64 [N].
+        targets: One array [N, classes] a view, what to answer; None: the labels.
     """
 
     views: list[npt.NDArray[np.float16]]
     labels: npt.NDArray[np.int64]
+    targets: list[npt.NDArray[np.floating[Any]]] | None = None
 
-    def batches(
-        self, batch_size: int, seed: int, epochs: range
-    ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+    def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[Batch]:
         """Every view of every photo once an epoch, in an order that seed and epoch determine.
 
         An epoch's order does not depend on the epochs before, so a resumed training sees what an
@@ -58,15 +60,75 @@ class KeptFeatures:
             order = np.random.default_rng((seed, epoch)).permutation(len(self.views) * photos)
             for start in range(0, len(order), batch_size):
                 view, photo = np.divmod(order[start : start + batch_size], photos)
-                rows = np.empty((len(photo), *self.views[0].shape[1:]), np.float32)
-                for number, kept in enumerate(self.views):
-                    here = view == number
-                    rows[here] = kept[photo[here]]
-                yield rows, self.labels[photo]
+                rows = _gather(self.views, view, photo)
+                if self.targets is None:
+                    yield rows, self.labels[photo]
+                else:
+                    yield rows, _gather(self.targets, view, photo)
+
+    def whole(self, batch_size: int) -> Iterator[Batch]:
+        """The first kept view of every photo once, in stored order."""
+        for start in range(0, len(self.labels), batch_size):
+            rows = slice(start, start + batch_size)
+            yield np.asarray(self.views[0][rows], np.float32), self.labels[rows]
 
     def steps(self, batch_size: int) -> int:
         """How many batches an epoch has."""
         return -(-len(self.views) * len(self.labels) // batch_size)
+
+
+@dataclass(frozen=True)
+class StreamedPhotos:
+    """The photos themselves in place of kept features: for training all of the base.
+
+    Attributes:
+        photos: The photos.
+        size: Height and width of the model's input.
+        seed: Of the random views.
+        teacher: pixels [B, H, W, 3] -> what to answer [B, classes]; None: the labels.
+    """
+
+    photos: Photos
+    size: tuple[int, int]
+    seed: int
+    teacher: Run | None = None
+
+    def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[Batch]:
+        """A random view of every photo once an epoch; see `KeptFeatures.batches`."""
+        for epoch in epochs:
+            view = data.RANDOM + epoch
+            batches = data.pixels(
+                data.shuffled(self.photos, seed * 1000 + epoch),
+                self.size,
+                view=view,
+                seed=self.seed,
+                batch_size=batch_size,
+                blend=self.teacher is not None,
+            )
+            for pixels, labels in batches.as_numpy_iterator():
+                yield pixels, labels if self.teacher is None else self.teacher(pixels)
+
+    def whole(self, batch_size: int) -> Iterator[Batch]:
+        """Every photo once, as it is seen at prediction, in stored order."""
+        batches: Iterator[Batch] = data.pixels(
+            self.photos, self.size, batch_size=batch_size
+        ).as_numpy_iterator()
+        return batches
+
+    def steps(self, batch_size: int) -> int:
+        """How many batches an epoch has."""
+        return -(-self.photos.count // batch_size)
+
+
+def _gather(
+    arrays: list[npt.NDArray[Any]], view: npt.NDArray[np.integer[Any]], photo: npt.NDArray[Any]
+) -> npt.NDArray[np.float32]:
+    """The rows `arrays[view[i]][photo[i]]`."""
+    rows = np.empty((len(photo), *arrays[0].shape[1:]), np.float32)
+    for number, array in enumerate(arrays):
+        here = view == number
+        rows[here] = array[photo[here]]
+    return rows
 
 
 def keep_features(
@@ -77,6 +139,7 @@ def keep_features(
     seed: int,
     folder: Path,
     batch_size: int = 64,
+    blend: bool = False,
 ) -> KeptFeatures:
     """Runs `trunk` over views of `photos`, or reads what was kept of an earlier pass.
 
@@ -87,6 +150,7 @@ def keep_features(
         seed: Of the random views.
         folder: Where the features are kept.
         batch_size: Photos that are run together.
+        blend: As `data.pixels` takes it.
 
     Raises:
         UserError: A feature is not a finite number.
@@ -102,14 +166,15 @@ def keep_features(
             "files": photos.fingerprint,
             "image_size": list(size),
             "view": view,
-            "seed": seed if view > data.MIRRORED else None,
+            "blend": blend,
+            "seed": seed if blend or view >= data.RANDOM else None,
         }
         for view in views
     }
     kept = {view: _read(folder, key) for view, key in keys.items()}
     missing = [view for view in views if kept[view] is None]
     if missing:
-        run, engine = _engine(trunk)
+        run, engine = engine_for(trunk)
         with tqdm(
             total=len(missing) * photos.count,
             desc=f"{photos.split}: features through {engine}",
@@ -117,7 +182,9 @@ def keep_features(
             mininterval=0.1 if sys.stderr.isatty() else 10,
         ) as bar:
             for view in missing:
-                pixels = data.pixels(photos, size, view=view, seed=seed, batch_size=batch_size)
+                pixels = data.pixels(
+                    photos, size, view=view, seed=seed, batch_size=batch_size, blend=blend
+                )
                 _run_and_keep(run, pixels, photos.count, folder, keys[view], bar)
                 kept[view] = _read(folder, keys[view])
     else:
@@ -126,7 +193,7 @@ def keep_features(
     return KeptFeatures([features for features, _ in found], found[0][1])
 
 
-def _engine(trunk: keras.Model) -> tuple[Run, str]:
+def engine_for(trunk: keras.Model) -> tuple[Run, str]:
     """How the frozen part is run here, and its name: the one place where that is chosen."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:

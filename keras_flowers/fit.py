@@ -6,9 +6,10 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import keras
@@ -17,10 +18,12 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from keras_flowers.errors import UserError
-from keras_flowers.features import KeptFeatures
+from keras_flowers.features import Batch, KeptFeatures, StreamedPhotos
 from keras_flowers.files import replacing
 
 History: TypeAlias = list[dict[str, float]]
+
+_ROWS = 256  # that are answered together
 
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
 """An epoch of a head takes a fraction of a second; writing after each would take longer than it."""
@@ -36,16 +39,18 @@ class FitSettings:
     weight_decay: float
     label_smoothing: float
     seed: int
+    warmup: float = 0.0
 
 
 def fit(
     tail: keras.Model,
-    train: KeptFeatures,
-    validation: KeptFeatures | None,
+    train: KeptFeatures | StreamedPhotos,
+    validation: KeptFeatures | StreamedPhotos | None,
     settings: FitSettings,
     *,
     checkpoint: Path,
     title: str,
+    identity: Mapping[str, Any] = MappingProxyType({}),
     on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> History:
     """Trains the trainable layers of `tail` in place, with AdamW and a cosine schedule.
@@ -61,6 +66,8 @@ def fit(
         settings: How to train.
         checkpoint: The file for the state.
         title: What the progress bar calls this.
+        identity: JSON-ready facts that the result depends on beside the settings: a checkpoint of
+            others is not gone on from.
         on_epoch: Called with each new row of the history.
 
     Returns:
@@ -73,8 +80,7 @@ def fit(
     steps = train.steps(settings.batch_size)
     classes = tail.output_shape[-1]
     optimizer = keras.optimizers.AdamW(
-        keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps),
-        weight_decay=settings.weight_decay,
+        _schedule(settings, settings.epochs * steps), weight_decay=settings.weight_decay
     )
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     optimizer.build(tail.trainable_variables)
@@ -82,11 +88,7 @@ def fit(
     tail.compile(optimizer, loss, metrics=["accuracy"])
     state = _State(
         variables=[*tail.variables, *optimizer.variables],
-        key={
-            **dataclasses.asdict(settings),
-            "photos": len(train.labels),
-            "views": len(train.views),
-        },
+        key={**dataclasses.asdict(settings), "steps": steps, **identity},
         path=checkpoint,
     )
     history = state.restore()
@@ -96,19 +98,21 @@ def fit(
         print(f"{title}: going on after epoch {len(history)} of {settings.epochs}")
     epochs = range(len(history), settings.epochs)
     with tqdm(
-        total=settings.epochs,
-        initial=len(history),
+        total=settings.epochs * steps,
+        initial=len(history) * steps,
         desc=title,
-        unit="epoch",
+        unit="step",
         mininterval=0.1 if sys.stderr.isatty() else 10,
     ) as bar:
         tail.fit(
-            _one_hot(train.batches(settings.batch_size, settings.seed, epochs), classes),
+            _with_probabilities(
+                train.batches(settings.batch_size, settings.seed, epochs), classes
+            ),
             steps_per_epoch=steps,
             initial_epoch=epochs.start,
             epochs=epochs.stop,
-            validation_data=None if validation is None else _all_at_once(validation, classes),
-            validation_batch_size=1024,
+            validation_data=None if validation is None else _endlessly(validation, classes),
+            validation_steps=None if validation is None else validation.steps(_ROWS),
             callbacks=[_Recorder(history, state, bar, on_epoch)],
             shuffle=False,
             verbose=0,
@@ -119,11 +123,18 @@ def fit(
 
 def predict(tail: keras.Model, features: KeptFeatures) -> npt.NDArray[np.float32]:
     """The probabilities [N, classes] for the first kept view of each photo."""
-    kept = features.views[0]
-    pieces = (
-        np.asarray(kept[start : start + 256], np.float32) for start in range(0, len(kept), 256)
+    pieces = [np.asarray(tail(rows, training=False)) for rows, _ in features.whole(_ROWS)]
+    return np.concatenate(pieces)
+
+
+def _schedule(settings: FitSettings, steps: int) -> Any:
+    schedule = keras.optimizers.schedules.CosineDecay
+    warmup = round(settings.warmup * steps)
+    if not warmup:
+        return schedule(settings.learning_rate, steps)
+    return schedule(
+        0.0, steps - warmup, warmup_target=settings.learning_rate, warmup_steps=warmup
     )
-    return np.concatenate([np.asarray(tail(piece, training=False)) for piece in pieces])
 
 
 @dataclass(frozen=True)
@@ -175,6 +186,9 @@ class _Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._history, self._state, self._bar, self._on_epoch = history, state, bar, on_epoch
         self._saved = time.monotonic()
 
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._bar.update()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         row["learning_rate"] = float(self.model.optimizer.learning_rate)
@@ -187,23 +201,19 @@ class _Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             {name: f"{row[name]:.3f}" for name in ("loss", "val_accuracy") if name in row},
             refresh=False,
         )
-        self._bar.update()
         if time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
             self._state.save(self._history)
             self._saved = time.monotonic()
         self._on_epoch(row)
 
 
-def _one_hot(
-    batches: Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]], classes: int
-) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
-    rows = np.eye(classes, dtype=np.float32)  # label smoothing needs targets that are not integers
-    for features, labels in batches:
-        yield features, rows[labels]
+def _with_probabilities(batches: Iterator[Batch], classes: int) -> Iterator[Batch]:
+    """Classes as probabilities: label smoothing needs targets that are not integers."""
+    rows = np.eye(classes, dtype=np.float32)
+    for inputs, right in batches:
+        yield inputs, rows[right] if right.ndim == 1 else right
 
 
-def _all_at_once(
-    features: KeptFeatures, classes: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    whole = np.asarray(features.views[0], np.float32)
-    return whole, np.eye(classes, dtype=np.float32)[features.labels]
+def _endlessly(validation: KeptFeatures | StreamedPhotos, classes: int) -> Iterator[Batch]:
+    while True:  # Keras asks for `validation_steps` of it after each epoch
+        yield from _with_probabilities(validation.whole(_ROWS), classes)

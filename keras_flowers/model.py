@@ -1,4 +1,7 @@
-"""The functional model: pixels 0..255 -> scaling -> pretrained base -> pooled maps -> softmax."""
+"""The functional model: pixels 0..255 -> scaling -> pretrained base -> pooled maps -> softmax.
+
+What is called features here are square roots of averages of feature maps; see `compress`.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,14 @@ from keras_flowers.bases import BASES
 from keras_flowers.errors import UserError
 
 INPUT = "pixels"
+POOLED = "pooled"
 FEATURES = "features"
 OUTPUT = "probabilities"
 
 DEPTHWISE_INPUTS = 5
 """How many feature maps are pooled for the head; chosen on validation."""
+
+_SMALLEST = 1e-4  # of what `compress` tells from 0; maps have values around 1
 
 POOLING_WIDTH = 0.35
 """Standard deviation of the pooling weights, as a share of the map's side; chosen on validation."""
@@ -55,8 +61,8 @@ def build_model(
     images = keras.Input((image_size, image_size, 3), name=INPUT)
     weights = "imagenet" if random_weights_for is None else None
     maps = _base_maps(base, images, weights)
-    pooled = [_pool(one) for one in maps]
-    x = keras.layers.Concatenate(name=FEATURES)(pooled)
+    pooled = keras.layers.Concatenate(name=POOLED)([_pool(one) for one in maps])
+    x = keras.layers.Identity(name=FEATURES)(compress(pooled))
     x = keras.layers.Dense(classes, activation="softmax", name=OUTPUT)(x)
     model = keras.Model(images, x, name="flowers")
     if random_weights_for is not None:
@@ -79,6 +85,17 @@ def _pool(maps: keras.KerasTensor) -> keras.KerasTensor:
     weights = np.outer(rows, columns)[None, :, :, None]
     weights = (weights / weights.mean()).astype(np.float32)
     return keras.layers.GlobalAveragePooling2D()(keras.ops.multiply(maps, weights))
+
+
+def compress(pooled: keras.KerasTensor) -> keras.KerasTensor:
+    """The signed square root: a feature that is four times as strong counts twice as much.
+
+    Some maps answer strongly to some photos; without it they outvote all others. From Perronnin et
+    al. 2010, "Improving the Fisher Kernel for Large-Scale Image Classification".
+    """
+    # The slope at 0 must be finite for the layers below to be trained.
+    root = keras.ops.sqrt(keras.ops.abs(pooled) + _SMALLEST)
+    return keras.ops.sign(pooled) * root
 
 
 def _settle_batch_norms(model: keras.Model, pixels: npt.NDArray[np.uint8]) -> None:

@@ -4,16 +4,17 @@ TensorFlow's converter alone loses 24 points of accuracy with MobileNetV2. Three
 first; each is the same function, but for what they correct.
 
 Head. It gives features that vary little weights a hundred times those of others, and 8 bits for all
-weights of a class leave most of them 0. So the feature maps are pooled with depthwise convolutions
-that also bring every feature to mean 0 and variance 1 (each feature has its own 8-bit scale there),
-and the head's weights take in the opposite.
+weights of a class leave most of them 0. So the feature maps are pooled with depthwise convolutions,
+in which each feature has its own 8-bit scale: they also bring every average to about 1, and after
+the square root another one brings every feature to mean 0 and variance 1. The head's weights take
+in the opposite.
 
 Kernels. Rounding every weight to the nearest of 255 values hurts where weights nearly cancel, as in
 the filters for edges of the first layers. Each error is made good by the weights after it instead,
 as photos show that they can: Frantar et al. 2022, "GPTQ: Accurate Post-Training Quantization for
 Generative Pre-trained Transformers".
 
-Offsets. What 8 bits still change on average is corrected feature by feature, in the pooling: the
+Offsets. What 8 bits still change on average is corrected feature by feature, in the latter: the
 bias correction of Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
 Correction", with a slope beside the offset, and measured on photos.
 """
@@ -31,7 +32,7 @@ import tensorflow as tf
 
 from keras_flowers import tflite
 from keras_flowers.litert import LiteRTModel, available_cores
-from keras_flowers.model import FEATURES, OUTPUT
+from keras_flowers.model import FEATURES, OUTPUT, POOLED, compress
 
 Array: TypeAlias = npt.NDArray[np.float32]
 
@@ -52,19 +53,21 @@ def convert_int8(model: keras.Model, photos: npt.NDArray[np.uint8]) -> bytes:
     Returns:
         The FlatBuffer: uint8 [N, H, W, 3] pixels 0..255 -> uint8 [N, classes], in steps of 1/256.
     """
-    exact = _pooled(model).predict(photos.astype(np.float32), batch_size=25, verbose=0)
+    pooled, exact = (_outputs(model, name, photos) for name in (POOLED, FEATURES))
     mean, deviation = exact.mean(axis=0), exact.std(axis=0)
     # What the photos hardly show must not be blown up.
     deviation = np.maximum(deviation, 0.01 * deviation.mean())
-    scale, offset = 1 / deviation, -mean / deviation
+    strength = np.abs(pooled).mean(axis=0)
+    strength = np.maximum(strength, 0.01 * strength.mean())
     rounded = _with_rounded_kernels(model, photos[:_ROUNDING_PHOTOS])
-    poolings = _poolings(rounded)
-    trunk = keras.Model(rounded.inputs[0], _level(poolings, scale, offset))
+    features = compress(_pool(_poolings(rounded), 1 / strength))
+    scale, offset = np.sqrt(strength) / deviation, -mean / deviation
+    trunk = keras.Model(rounded.inputs[0], _level(features, scale, offset))
     # The ranges that some photos show will do to find out what 8 bits change.
     draft = LiteRTModel(_quantised(trunk, photos[::4], tf.float32), workers=available_cores())
     (rough,) = draft(photos)
     slope, shift = _least_squares(rough, (exact - mean) / deviation)
-    level = _level(poolings, slope * scale, slope * offset + shift)
+    level = _level(features, slope * scale, slope * offset + shift)
     kernel, bias = model.get_layer(OUTPUT).get_weights()
     head = keras.layers.Dense(len(bias), activation="softmax", name=OUTPUT)
     levelled = keras.Model(rounded.inputs[0], head(level))
@@ -72,8 +75,10 @@ def convert_int8(model: keras.Model, photos: npt.NDArray[np.uint8]) -> bytes:
     return _quantised(levelled, photos, tf.uint8)
 
 
-def _pooled(model: keras.Model) -> keras.Model:
-    return keras.Model(model.inputs[0], model.get_layer(FEATURES).output)
+def _outputs(model: keras.Model, layer: str, photos: npt.NDArray[np.uint8]) -> Array:
+    part = keras.Model(model.inputs[0], model.get_layer(layer).output)
+    outputs: Array = part.predict(photos.astype(np.float32), batch_size=25, verbose=0)
+    return outputs
 
 
 def _with_rounded_kernels(model: keras.Model, photos: npt.NDArray[np.uint8]) -> keras.Model:
@@ -155,9 +160,9 @@ class _Pooling:
 
 
 def _poolings(model: keras.Model) -> list[_Pooling]:
-    """The poolings in front of the head, in the order of the features."""
+    """The poolings, in the order of the features."""
     made_by: dict[int, Any] = {id(one.output): one for one in model.operations}
-    inputs = model.get_layer(FEATURES).input
+    inputs = model.get_layer(POOLED).input
     poolings = []
     for pooled in inputs if isinstance(inputs, list) else [inputs]:
         maps = made_by[id(pooled)].input
@@ -183,21 +188,29 @@ def _weights(pool: keras.Model) -> Array:
     return weights
 
 
-def _level(poolings: list[_Pooling], scale: Array, offset: Array) -> keras.KerasTensor:
-    """Pools, multiplies by `scale` and adds `offset`, each [features]: a tensor [N, features]."""
+def _pool(poolings: list[_Pooling], scale: Array) -> keras.KerasTensor:
+    """Pools with convolutions and multiplies by `scale` [features]: a tensor [N, 1, 1, features]."""
     parts, start = [], 0
     for pooling in poolings:
         (height, channels), width = pooling.rows.shape, len(pooling.columns)
-        here = slice(start, start + channels)
         # First down, then across: XNNPACK is quick with kernels of up to 25 places only.
-        down = keras.layers.DepthwiseConv2D((height, 1))
+        down = keras.layers.DepthwiseConv2D((height, 1), use_bias=False)
         across = keras.layers.DepthwiseConv2D((1, width), use_bias=False)
         parts.append(across(down(pooling.maps)))
-        down.set_weights([(pooling.rows * scale[here])[:, None, :, None], offset[here]])
+        rows = pooling.rows * scale[start : start + channels]
+        down.set_weights([rows[:, None, :, None]])
         across.set_weights([pooling.columns[None, :, :, None]])
         start += channels
-    # Of one place each; as an operation on batches of any size, cheaper than reshaping.
-    return keras.layers.GlobalAveragePooling2D()(keras.layers.Concatenate()(parts))
+    return keras.layers.Concatenate()(parts)
+
+
+def _level(features: keras.KerasTensor, scale: Array, offset: Array) -> keras.KerasTensor:
+    """Multiplies by `scale` and adds `offset`, each [features]: a tensor [N, features]."""
+    level = keras.layers.DepthwiseConv2D(1)
+    # Of one place; as an operation on batches of any size, averaging is cheaper than reshaping.
+    flat = keras.layers.GlobalAveragePooling2D()(level(features))
+    level.set_weights([scale[None, None, :, None], offset])
+    return flat
 
 
 def _least_squares(x: Array, y: Array) -> tuple[Array, Array]:
