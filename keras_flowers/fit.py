@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,8 +85,9 @@ def fit(
         variables=[*tail.variables, *optimizer.variables],
         key={
             **dataclasses.asdict(settings),
-            "photos": len(train.labels),
-            "views": len(train.views),
+            "layers": [_without_name(layer) for layer in tail.layers],
+            "start": [_checksum(variable) for variable in tail.variables],
+            "features": [one.checksum() for one in (train, validation) if one is not None],
         },
         path=checkpoint,
     )
@@ -149,18 +151,32 @@ class _State:
         try:
             with np.load(self.path, allow_pickle=False) as saved:
                 note = json.loads(str(saved["note"]))
-                values = [saved[f"v{i}"] for i in range(len(self.variables))]
+                key, history = note["key"], note["history"]
+                values = [saved[f"v{i}"] for i in range(len(saved.files) - 1)]
         except Exception:  # a zip archive can be damaged in many ways
             print(f"checkpoint {self.path} is damaged: training starts anew", file=sys.stderr)
             return []
         shapes = [tuple(variable.shape) for variable in self.variables]
-        if note["key"] != self.key or [value.shape for value in values] != shapes:
-            print(f"checkpoint {self.path} is of other settings: training starts anew")
+        if key != self.key or [value.shape for value in values] != shapes:
+            print(
+                f"checkpoint {self.path} is of other settings or photos: training starts anew",
+                file=sys.stderr,
+            )
             return []
         for variable, value in zip(self.variables, values, strict=True):
             variable.assign(value)
-        history: History = note["history"]
-        return history
+        return list(history)
+
+
+def _without_name(layer: keras.Layer) -> dict[str, Any]:
+    # Names are numbered through the process. JSON makes lists of tuples, as they come back.
+    config = {key: value for key, value in layer.get_config().items() if key != "name"}
+    comparable: dict[str, Any] = json.loads(json.dumps(config))
+    return comparable
+
+
+def _checksum(variable: keras.Variable) -> int:
+    return zlib.crc32(np.asarray(variable).tobytes())
 
 
 class _Recorder(keras.callbacks.Callback):  # type: ignore[misc]

@@ -89,6 +89,7 @@ def refuse_finished(run: Path, overwrite: bool) -> None:
 
 def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
     import_tensorflow()
+    import keras
     import tensorflow as tf
 
     from keras_flowers import data, demo, features, fit, metrics
@@ -111,6 +112,9 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
     test = data.load_photos(config.dataset, config.test_split, config.data_dir)
     chooses = not data.overlap(train, validation)
     _check_splits(config, chooses, data.overlap(train, test) or data.overlap(validation, test))
+    # The key of kept features has the names of the layers in it, which Keras numbers through the
+    # process: from 1 again, after what the demo has built.
+    keras.utils.clear_session()
     model = build_model(
         config.base,
         config.image_size,

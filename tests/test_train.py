@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +20,12 @@ from keras_flowers.errors import UserError
 from keras_flowers.features import KeptFeatures, keep_features
 from keras_flowers.fit import FitSettings, fit, predict
 from keras_flowers.metadata import read_metadata
-from keras_flowers.model import FEATURES, cut
+from keras_flowers.model import FEATURES, build_head, cut
 from keras_flowers.whitening import fit_whitening
+
+SETTINGS = FitSettings(
+    epochs=6, batch_size=32, learning_rate=0.01, weight_decay=0.01, label_smoothing=0.1, seed=3
+)
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +199,15 @@ def test_head_on_kept_features_is_the_full_model_on_photos(parts: tuple) -> None
     np.testing.assert_allclose(predict(tail, kept), full, atol=5e-3)
 
 
+def test_features_are_kept_on_however_many_models_were_built_before(
+    run: Path, config: TrainConfig, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # `run` is there, and with it the base, so that other models are built before this one.
+    again = dataclasses.replace(config, output=str(folder / "kept"), epochs=1)
+    train.train_and_evaluate(again)
+    assert capsys.readouterr().out.count("features kept from an earlier run") == 3
+
+
 def test_damaged_features_are_found_said_and_made_again(
     parts: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -217,29 +231,67 @@ def test_interrupted_training_ends_with_the_same_weights(
 ) -> None:
     monkeypatch.setattr("keras_flowers.fit.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
     _, _, tail, _, kept = parts
-    start = [variable.numpy() for variable in tail.variables]
-    settings = FitSettings(
-        epochs=6, batch_size=32, learning_rate=0.01, weight_decay=0.01, label_smoothing=0.1, seed=3
-    )
-
-    def train_from_start(checkpoint: Path, stop_after: int | None = None) -> list[np.ndarray]:
-        def stop(row: dict[str, float]) -> None:
-            if row["epoch"] == stop_after:
-                raise KeyboardInterrupt
-
-        for variable, value in zip(tail.variables, start, strict=True):
-            variable.assign(value)
-        fit(tail, kept, kept, settings, checkpoint=checkpoint, title="head", on_epoch=stop)
-        return [variable.numpy() for variable in tail.variables]
-
-    straight = train_from_start(tmp_path / "straight.npz")
+    straight = head_trained(tail, kept, tmp_path / "straight.npz")
     with pytest.raises(KeyboardInterrupt):
-        train_from_start(tmp_path / "resumed.npz", stop_after=4)
+        head_trained(tail, kept, tmp_path / "resumed.npz", stop_after=4)
     assert (tmp_path / "resumed.npz").exists()
-    for one, other in zip(straight, train_from_start(tmp_path / "resumed.npz"), strict=True):
+    for one, other in zip(
+        straight, head_trained(tail, kept, tmp_path / "resumed.npz"), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
-    for variable, value in zip(tail.variables, start, strict=True):
-        variable.assign(value)
+
+
+def head_trained(
+    tail: Any, kept: KeptFeatures, checkpoint: Path, *, stop_after: int = 0, dropout: float = 0.0
+) -> list[np.ndarray]:
+    """The weights of a new head after six epochs; `stop_after` is the last before Ctrl-C."""
+
+    def stop(row: dict[str, float]) -> None:
+        if row["epoch"] == stop_after:
+            raise KeyboardInterrupt
+
+    head = build_head(tail, dropout, seed=3)
+    fit(head, kept, kept, SETTINGS, checkpoint=checkpoint, title="head", on_epoch=stop)
+    return list(head.get_weights())
+
+
+def test_checkpoint_of_another_training_is_found_said_and_made_anew(
+    parts: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, tail, _, kept = parts
+    other_features = KeptFeatures([view * np.float16(2) for view in kept.views], kept.labels)
+    other_labels = KeptFeatures(kept.views, kept.labels[::-1].copy())
+    checkpoint = tmp_path / "head.npz"
+    expected = head_trained(tail, kept, tmp_path / "straight.npz")
+    for make in (
+        lambda: head_trained(tail, other_features, checkpoint),
+        lambda: head_trained(tail, other_labels, checkpoint),
+        lambda: head_trained(tail, kept, checkpoint, dropout=0.5),
+    ):
+        checkpoint.unlink(missing_ok=True)
+        make()
+        capsys.readouterr()
+        weights = head_trained(tail, kept, checkpoint)
+        assert "is of other settings or photos" in capsys.readouterr().err
+        for one, other in zip(weights, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_damaged_checkpoint_is_found_said_and_made_anew(
+    parts: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, tail, _, kept = parts
+    checkpoint = tmp_path / "head.npz"
+    expected = head_trained(tail, kept, checkpoint)
+    whole = checkpoint.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    for damaged in (b"", whole[:-100], flipped, b"<html>" * 99):
+        checkpoint.write_bytes(damaged)
+        weights = head_trained(tail, kept, checkpoint)
+        assert f"{checkpoint} is damaged" in capsys.readouterr().err
+        for one, other in zip(weights, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_diverging_loss_is_said(parts: tuple, tmp_path: Path) -> None:
