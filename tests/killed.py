@@ -1,0 +1,137 @@
+"""Trains and exports in processes that are killed at random moments: python tests/killed.py FOLDER
+
+TensorFlow is imported once; each training is a fork of this process, since importing it takes
+longer than all else. Not a test itself: `test_killed.py` runs it and reads what it found.
+"""
+
+# ruff: noqa: E402
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from keras_flowers.backend import import_tensorflow
+
+import_tensorflow()
+
+from keras_flowers import cli, data, demo, features, fit, model, train, verify  # noqa: F401
+
+COMMAND = ["--demo", "--export", "--views", "2", "--epochs", "6"]
+CACHE, RUN = "cache", "run"
+LONGEST_DELAY = 0.2
+"""Seconds from the event that chooses the moment to the kill; most events are closer together."""
+
+
+def start(folder: Path) -> tuple[int, int]:
+    """Starts a training in `folder`.
+
+    Returns:
+        Its process, and a pipe on which it sends a byte whenever it touches a file.
+    """
+    events, sending = os.pipe()
+    process = os.fork()
+    if process:
+        os.close(sending)
+        return process, events
+    try:
+        os.close(events)
+        folder.mkdir(exist_ok=True)
+        os.chdir(folder)
+        log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        fit.SECONDS_BETWEEN_CHECKPOINTS = 0.0
+        verify.verify = _verified
+
+        def send(event: str, arguments: tuple[Any, ...]) -> None:
+            del event
+            if any(str(argument).startswith((CACHE, RUN)) for argument in arguments):
+                os.write(sending, b".")
+
+        sys.addaudithook(send)
+        cli.run(lambda: train.main([*COMMAND, "--cache_dir", CACHE, "--output", RUN]))
+    except SystemExit as ended:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(ended.code or 0))
+    finally:
+        os._exit(70)
+
+
+def _verified(*_: Any) -> None:
+    """Ends the process in place of the verification, which writes nothing and takes seconds."""
+    raise SystemExit(0)
+
+
+def wait(
+    process: int, events: int, kill_at: int | None = None, delay: float = 0.0
+) -> tuple[int, int]:
+    """Waits for the end, or kills `delay` seconds after event number `kill_at`.
+
+    Returns:
+        How many events there were, and the exit code; that of a killed process is negative.
+    """
+    count = 0
+    while received := os.read(events, 1 if kill_at else 1 << 16):
+        count += len(received)
+        if count == kill_at:
+            time.sleep(delay)
+            os.kill(process, signal.SIGKILL)
+    os.close(events)
+    return count, os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def weights(folder: Path) -> bytes:
+    """The file with all weights in the model of a finished run."""
+    with zipfile.ZipFile(folder / RUN / "model.keras") as archive:
+        return archive.read("model.weights.h5")
+
+
+def files(folder: Path) -> list[str]:
+    """What a run left in its directory and among the kept features."""
+    return sorted(
+        str(path.relative_to(folder))
+        for part in (folder / RUN, folder / CACHE / "features")
+        for path in part.rglob("*")
+        if "tfevents" not in path.name  # named after the process
+    )
+
+
+def main(folder: Path, kills: int, seed: int) -> dict[str, Any]:
+    """Kills as often as told, each time letting the same command go on; compares what ends.
+
+    Returns:
+        "killed": how often; "ended": how many commands came to their end; and of those, how many
+        left the same "weights" and "files" as the one that nobody killed.
+    """
+    straight = folder / "straight"
+    events, code = wait(*start(straight))
+    assert code == 0, (straight / "log").read_text()
+    choose = random.Random(seed)
+    found = {"killed": 0, "ended": 0, "weights": 0, "files": 0}
+    finished = False
+    while found["killed"] < kills or not finished:
+        kill_at = choose.randint(1, events) if found["killed"] < kills else None
+        delay = choose.choice([0.0, choose.uniform(0, LONGEST_DELAY)])
+        interrupted = folder / str(found["ended"])
+        _, code = wait(*start(interrupted), kill_at, delay)
+        finished = code != -signal.SIGKILL
+        if not finished:
+            found["killed"] += 1
+            continue
+        assert code == 0, (interrupted / "log").read_text()
+        found["ended"] += 1
+        found["weights"] += weights(interrupted) == weights(straight)
+        found["files"] += files(interrupted) == files(straight)
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]).resolve(), int(sys.argv[2]), int(sys.argv[3]))))
