@@ -16,7 +16,7 @@ import numpy.typing as npt
 from keras_flowers.backend import import_tensorflow
 from keras_flowers.errors import UserError
 from keras_flowers.image import Source, read_pixels
-from keras_flowers.litert import LiteRTModel
+from keras_flowers.litert import LiteRTModel, rehearse
 from keras_flowers.metadata import Metadata, read_metadata
 
 Probabilities: TypeAlias = npt.NDArray[np.float32]
@@ -161,11 +161,8 @@ def default_model() -> Path:
     Raises:
         UserError: There is neither.
     """
-    shipped = (
-        Path(str(resources.files("keras_flowers"))) / "flowers102" / "flowers102_float16.tflite"
-    )
-    if shipped.is_file():
-        return shipped
+    if _shipped().is_file():
+        return _shipped()
     runs = sorted(RUNS_FOLDER.glob("*/model.keras"), key=lambda path: path.stat().st_mtime)
     if runs:
         print(f"model: {runs[-1]} (the newest run)", file=sys.stderr)
@@ -176,8 +173,15 @@ def default_model() -> Path:
     )
 
 
+def _shipped() -> Path:
+    return Path(str(resources.files("keras_flowers"))) / "flowers102" / "flowers102_float16.tflite"
+
+
 def _load_tflite(path: Path, workers: int) -> tuple[Run, tuple[int, int], int]:
-    model = LiteRTModel(path.read_bytes(), workers=workers)
+    content = path.read_bytes()
+    if path != _shipped():  # a stranger's, perhaps
+        rehearse(content)
+    model = LiteRTModel(content, workers=workers)
     shapes = model.output_shapes
     if len(shapes) != 1 or len(shapes[0]) != 1:
         raise UserError(f"{path} is not a classifier: its outputs have the shapes {shapes}")

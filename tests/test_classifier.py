@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -349,6 +350,58 @@ def test_tflite_model_with_another_input_is_refused(
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
     with pytest.raises(UserError, match=reason):
         LiteRTModel(converter.convert())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="models are rehearsed in a fork")
+@pytest.mark.parametrize(
+    ("method", "number", "reason"),
+    [
+        ("__init__", signal.SIGABRT, r"crashes LiteRT \(SIGABRT\); it is damaged"),
+        ("__call__", signal.SIGSEGV, r"crashes LiteRT \(SIGSEGV\); it is damaged"),
+    ],
+)
+def test_model_that_ends_the_runtime_does_not_end_us(
+    colour_model: Path, monkeypatch: Any, method: str, number: signal.Signals, reason: str
+) -> None:
+    monkeypatch.setattr(LiteRTModel, method, lambda *_, **__: os.kill(os.getpid(), number))
+    with pytest.raises(UserError, match=reason):
+        load_classifier(colour_model)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="models are rehearsed in a fork")
+@pytest.mark.parametrize("method", ["__init__", "__call__"])
+def test_model_that_hangs_is_refused(colour_model: Path, monkeypatch: Any, method: str) -> None:
+    monkeypatch.setattr(litert, "LOAD_SECONDS", 1)
+    monkeypatch.setattr(litert, "RUN_SECONDS", 1)
+    monkeypatch.setattr(LiteRTModel, method, lambda *_, **__: signal.pause())
+    with pytest.raises(UserError, match="takes too long; it is damaged"):
+        load_classifier(colour_model)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="models are rehearsed in a fork")
+def test_model_that_takes_all_memory_is_refused(colour_model: Path, monkeypatch: Any) -> None:
+    def take_all(*_: object, **__: object) -> None:
+        raise UserError(f"has {len(bytes(litert.MAX_MEMORY + 1))}")
+
+    monkeypatch.setattr(litert, "MAX_MEMORY", 1 << 30)
+    monkeypatch.setattr(LiteRTModel, "__init__", take_all)
+    with pytest.raises(UserError, match="does not fit into memory"):
+        load_classifier(colour_model)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_model_of_either_type_takes_pixels_of_either_type(dtype: Any) -> None:
+    tf = pytest.importorskip("tensorflow")
+    function = tf.function(
+        lambda pixels: tf.cast(pixels[:, 0, 0], tf.float32),
+        input_signature=[tf.TensorSpec((1, 2, 2, 3), dtype)],
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
+    model = LiteRTModel(converter.convert())
+    pixels = np.arange(24).reshape(2, 2, 2, 3)
+    for other in (np.uint8, np.float32):
+        (values,) = model(pixels.astype(other))
+        np.testing.assert_array_equal(values, pixels[:, 0, 0])
 
 
 def test_loading_says_nothing_on_standard_error(colour_model: Path) -> None:
