@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
@@ -69,9 +70,20 @@ def _holder(path: Path) -> Iterator[Path]:
         with _locked(new):
             new.rename(holder)
             yield holder
+    except Exception as error:
+        raise _refusal(error, path) or error from None
     finally:
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(holder, ignore_errors=True)
+
+
+def _refusal(error: Exception, path: Path) -> OSError | None:
+    """What the system refused, with the place; TensorFlow and HDF5 hide it in their own errors."""
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        reason = os.strerror(number)
+        if getattr(error, "errno", None) == number or reason in str(error):
+            return OSError(number, reason, str(path))
+    return None
 
 
 def _write_through(path: Path) -> None:

@@ -96,14 +96,13 @@ class LiteRTModel:
         interpreter = self._idle.get()
         try:
             interpreter.set_tensor(self._input["index"], pixels[None])
-            try:
-                interpreter.invoke()
-            except RuntimeError as error:
-                raise UserError(f"LiteRT cannot run this TFLite model ({error})") from None
+            interpreter.invoke()
             return [
                 _dequantised(interpreter.get_tensor(output["index"])[0], output["quantization"])
                 for output in self._outputs
             ]
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"LiteRT cannot run this TFLite model ({error})") from None
         finally:
             self._idle.put(interpreter)
 

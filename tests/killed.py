@@ -4,7 +4,6 @@ TensorFlow is imported once; each training is a fork of this process, since impo
 longer than all else. Not a test itself: `test_killed.py` runs it and reads what it found.
 """
 
-# ruff: noqa: E402
 from __future__ import annotations
 
 import json
@@ -16,12 +15,6 @@ import time
 import zipfile
 from pathlib import Path
 from typing import Any
-
-from keras_flowers.backend import import_tensorflow
-
-import_tensorflow()
-
-from keras_flowers import cli, data, demo, features, fit, model, train, verify  # noqa: F401
 
 COMMAND = ["--demo", "--export", "--views", "2", "--epochs", "6"]
 CACHE, RUN = "cache", "run"
@@ -40,6 +33,8 @@ def start(folder: Path) -> tuple[int, int]:
     if process:
         os.close(sending)
         return process, events
+    from keras_flowers import cli, fit, train, verify
+
     try:
         os.close(events)
         folder.mkdir(exist_ok=True)
@@ -71,9 +66,13 @@ def _verified(*_: Any) -> None:
 
 
 def wait(
-    process: int, events: int, kill_at: int | None = None, delay: float = 0.0
+    process: int,
+    events: int,
+    number: int = signal.SIGKILL,
+    kill_at: int | None = None,
+    delay: float = 0.0,
 ) -> tuple[int, int]:
-    """Waits for the end, or kills `delay` seconds after event number `kill_at`.
+    """Waits for the end, or sends signal `number`, `delay` seconds after the event `kill_at`.
 
     Returns:
         How many events there were, and the exit code; that of a killed process is negative.
@@ -83,7 +82,7 @@ def wait(
         count += len(received)
         if count == kill_at:
             time.sleep(delay)
-            os.kill(process, signal.SIGKILL)
+            os.kill(process, number)
     os.close(events)
     return count, os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
@@ -104,32 +103,41 @@ def files(folder: Path) -> list[str]:
     )
 
 
-def main(folder: Path, kills: int, seed: int) -> dict[str, Any]:
+def main(folder: Path, kills: int, seed: int) -> dict[str, int]:
     """Kills as often as told, each time letting the same command go on; compares what ends.
 
     Returns:
-        "killed": how often; "ended": how many commands came to their end; and of those, how many
-        left the same "weights" and "files" as the one that nobody killed.
+        "killed": how often; "stopped": how often by Ctrl-C instead, with a line that says how to go
+        on; "ended": how many commands came to their end; and of those, how many left the same
+        "weights" and "files" as the one that nobody disturbed.
     """
+    from keras_flowers import data, demo, export, features, model  # noqa: F401
+    from keras_flowers.backend import import_tensorflow
+
+    import_tensorflow()
     straight = folder / "straight"
     events, code = wait(*start(straight))
     assert code == 0, (straight / "log").read_text()
     choose = random.Random(seed)
-    found = {"killed": 0, "ended": 0, "weights": 0, "files": 0}
-    finished = False
-    while found["killed"] < kills or not finished:
+    found = {"killed": 0, "stopped": 0, "ended": 0, "weights": 0, "files": 0}
+    code = -1
+    while found["killed"] < kills or code != 0:
+        number = choose.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGINT])
         kill_at = choose.randint(1, events) if found["killed"] < kills else None
         delay = choose.choice([0.0, choose.uniform(0, LONGEST_DELAY)])
         interrupted = folder / str(found["ended"])
-        _, code = wait(*start(interrupted), kill_at, delay)
-        finished = code != -signal.SIGKILL
-        if not finished:
+        _, code = wait(*start(interrupted), number, kill_at, delay)
+        log = (interrupted / "log").read_text()
+        if code == -signal.SIGKILL:
             found["killed"] += 1
-            continue
-        assert code == 0, (interrupted / "log").read_text()
-        found["ended"] += 1
-        found["weights"] += weights(interrupted) == weights(straight)
-        found["files"] += files(interrupted) == files(straight)
+        elif code == 128 + signal.SIGINT and "the same command goes on from there" in log:
+            found["stopped"] += 1
+        else:
+            assert code == 0, log
+            found["ended"] += 1
+            found["weights"] += weights(interrupted) == weights(straight)
+            found["files"] += files(interrupted) == files(straight)
+        assert "Traceback" not in log, log
     return found
 
 

@@ -27,5 +27,6 @@ def test_killed_training_ends_with_the_same_weights_and_leaves_nothing_else(tmp_
     )
     found = json.loads(process.stdout)
     assert found["killed"] == KILLS
+    assert found["stopped"] >= 1
     assert found["ended"] >= 1
     assert found["weights"] == found["files"] == found["ended"]

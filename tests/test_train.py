@@ -5,19 +5,24 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import fill
 
 pytest.importorskip("tensorflow", reason="training needs the extra [train]")
 
-from keras_flowers import data, demo, evaluate, train
+from keras_flowers import cli, data, demo, evaluate, export, train
 from keras_flowers.classifier import load_classifier
 from keras_flowers.config import TrainConfig
 from keras_flowers.errors import UserError
 from keras_flowers.features import KeptFeatures, keep_features
+from keras_flowers.files import only_writer
 from keras_flowers.fit import FitSettings, fit, predict
 from keras_flowers.metadata import read_metadata
 from keras_flowers.model import FEATURES, build_head, cut
@@ -333,3 +338,122 @@ def test_folded_layer_gives_the_logits_of_the_layer_on_whitened_features() -> No
         whitening.apply(features).views[0].astype(np.float64) @ kernel + bias,
         atol=1e-2,
     )
+
+
+# A full or read-only disk.
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.parent.name != "checkpoints"
+    }
+
+
+def errors_of(main: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What a command that must fail says, but for progress bars and TensorFlow."""
+    with pytest.raises(SystemExit) as ended:
+        cli.run(main)
+    assert ended.value.code == cli.EXIT_BAD_INPUT
+    output = capsys.readouterr().err
+    assert "Traceback" not in output
+    return [line for line in output.splitlines() if line.startswith("error: ")]
+
+
+@pytest.mark.parametrize("kibibytes", [8, 100, 350])
+def test_full_disk_is_one_line_and_leaves_the_earlier_run(
+    run: Path,
+    config: TrainConfig,
+    small_disk: Path,
+    capsys: pytest.CaptureFixture[str],
+    kibibytes: int,
+) -> None:
+    output = shutil.copytree(run, small_disk / "run")
+    before = contents(output)
+    fill(small_disk, kibibytes << 10)
+    arguments = ["--demo", "--cache_dir", config.cache_dir, "--output", str(output)]
+    arguments += ["--overwrite", "--epochs", "1", "--shrinkage", "1"]
+    (error,) = errors_of(lambda: train.main(arguments), capsys)
+    assert error.startswith(f"error: No space left on device: {output}/")
+    assert contents(output) == before
+
+
+def test_full_disk_while_features_are_kept_is_an_error_that_names_the_place(
+    parts: tuple, small_disk: Path
+) -> None:
+    _, trunk, _, photos, _ = parts
+    keep = lambda: keep_features(trunk, photos, views=[0], seed=0, folder=small_disk)  # noqa: E731
+    fill(small_disk, 16 << 10)
+    with pytest.raises(OSError, match=f"No space left on device: '{small_disk}/"):
+        keep()
+    assert [path.name for path in small_disk.iterdir()] == ["ballast"]
+    (small_disk / "ballast").unlink()
+    keep()
+
+
+def test_full_disk_while_exporting_leaves_the_earlier_export(run: Path, small_disk: Path) -> None:
+    model = run / "model.keras"
+
+    def write() -> None:
+        export.export_saved_model(model, small_disk)
+        export.export_tflite(model, small_disk, ["float32"])
+
+    write()
+    before = contents(small_disk)
+    for kibibytes in (8, 300):
+        fill(small_disk, kibibytes << 10)
+        with pytest.raises(OSError, match=f"No space left on device: '{small_disk}/1'"):
+            export.export_saved_model(model, small_disk)
+    with pytest.raises(OSError, match=r"No space left on device: .*float32\.tflite'"):
+        fill(small_disk, 8 << 10)
+        export.export_tflite(model, small_disk, ["float32"])
+    (small_disk / "ballast").unlink()
+    assert contents(small_disk) == before
+
+
+def test_read_only_output_is_one_line_before_anything_is_done(
+    run: Path, config: TrainConfig, small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished = shutil.copytree(run, small_disk / "run")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    cache = config.cache_dir + "_never_made"
+    for output, options in ((finished, ["--overwrite"]), (small_disk / "new", [])):
+        arguments = ["--demo", "--cache_dir", cache, "--output", str(output), *options]
+        (error,) = errors_of(lambda arguments=arguments: train.main(arguments), capsys)
+        assert error.startswith(f"error: Read-only file system: {output}")
+    assert not Path(cache).exists()
+    with pytest.raises(OSError, match=f"Read-only file system: '{finished}"):
+        export.export_tflite(finished / "model.keras", finished, ["float32"])
+
+
+def test_second_run_into_a_directory_is_refused_and_changes_nothing(
+    run: Path, config: TrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(run)
+    arguments = ["--demo", "--cache_dir", config.cache_dir, "--output", str(run)]
+    with only_writer(run):
+        for option in ("--overwrite", "--export"):
+            (error,) = errors_of(lambda option=option: train.main([*arguments, option]), capsys)
+            assert error.startswith(f"error: another run is writing to {run}; wait for it")
+    assert contents(run) == before
+
+
+def test_export_goes_on_in_a_finished_run_of_the_same_settings_only(
+    run: Path,
+    config: TrainConfig,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exported = []
+    monkeypatch.setattr(
+        "keras_flowers.verify.export_and_verify", lambda run, **_: not exported.append(run)
+    )
+    arguments = ["--demo", "--cache_dir", config.cache_dir, "--output", str(run), "--export"]
+    assert train.main(arguments) == 0
+    assert exported == [run]
+    assert f"{run} is trained already" in capsys.readouterr().out
+    for other in (["--seed", "1"], ["--temperature", "2"], ["--image_size", "64"]):
+        with pytest.raises(UserError, match="holds a finished model"):
+            train.main([*arguments, *other])
+    assert exported == [run]
