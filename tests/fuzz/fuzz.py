@@ -31,7 +31,13 @@ from PIL import Image
 from keras_flowers import predict
 from keras_flowers.classifier import load_classifier
 from keras_flowers.errors import UserError
-from keras_flowers.metadata import LABELS_MEMBER, PROVENANCE_MEMBER, Metadata, add_to_archive
+from keras_flowers.metadata import (
+    LABELS_MEMBER,
+    PROVENANCE_MEMBER,
+    Metadata,
+    add_to_archive,
+    add_to_saved_model,
+)
 
 SECONDS = 10
 MAX_BYTES = 1 << 30
@@ -166,6 +172,14 @@ def make_models(folder: Path) -> None:
     model = keras.Model(pixels, keras.layers.Dense(len(LABELS), activation="softmax")(x))
     model.save(folder / "keras.keras")
     (folder / "float32.tflite").write_bytes(tflite.convert(model))
+    signature = tf.TensorSpec([None, *IMAGE_SIZE, 3], tf.float32, "images")
+    module = tf.Module()
+    module.images = tf.function(
+        lambda images: {"probabilities": tf.nn.softmax(tf.reduce_mean(images, (1, 2)))},
+        input_signature=[signature],
+    )
+    tf.saved_model.save(module, str(folder / "saved_model"), {"images": module.images})
+    add_to_saved_model(folder / "saved_model", Metadata(LABELS, IMAGE_SIZE))
     converter = tflite.converter_for(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
@@ -271,6 +285,22 @@ def keras_case(folder: Path) -> Case:
     return run
 
 
+def saved_model_case(folder: Path) -> Case:
+    """SavedModels with a mutated `saved_model.pb`."""
+    from keras_flowers.backend import import_tensorflow
+
+    import_tensorflow()
+    sound = (folder / "saved_model" / "saved_model.pb").read_bytes()
+
+    def run(number: int) -> None:
+        choose = random.Random(number)
+        path = folder / "saved_model" / "saved_model.pb"
+        path.write_bytes(mutated(choose, sound, [sound]))
+        _load_and_run(path.parent)
+
+    return run
+
+
 def _archive(members: dict[str, bytes]) -> bytes:
     file = BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -304,19 +334,14 @@ def run_cases(make: Callable[[Path], Case], folder: Path, numbers: Iterable[int]
         with open(reading, encoding="utf-8") as pipe:
             done = [json.loads(line) for line in pipe]
         _, status = os.waitpid(process, 0)
-        if status:
+        if status or not done:
             number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-            done.append(
-                f"more than {SECONDS} s"
-                if number == signal.SIGALRM
-                else f"end of the process ({signal.Signals(number).name})"
-                if number
-                else "end of the process"
-            )
+            how = signal.Signals(number).name if number else "exit"
+            done.append(f"more than {SECONDS} s" if how == "SIGALRM" else f"end by {how}")
         for number, became in zip(left, done, strict=False):
             if became not in ("answered", "refused"):
                 print(f"{make.__name__} {number}: {became}", flush=True)
-            outcome[became] += 1
+            outcome[became.splitlines()[0]] += 1
         left = left[max(len(done), 1) :]
     return outcome
 
@@ -363,6 +388,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=0,
         help="how many mutated models: half .tflite, the rest .keras and metadata",
     )
+    parser.add_argument("--saved_models", type=int, default=0, help="how many SavedModels")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     options = parser.parse_args(argv)
     counts = {
@@ -370,6 +396,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tflite_case: options.models // 2,
         metadata_case: options.models // 4,
         keras_case: options.models // 4,
+        saved_model_case: options.saved_models,
     }
     findings = 0
     with tempfile.TemporaryDirectory() as name:
