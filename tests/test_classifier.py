@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -205,6 +206,42 @@ def test_damaged_saved_model_is_refused(tmp_path: Path) -> None:
         load_classifier(tmp_path)
 
 
+@pytest.mark.parametrize("damage", ["half", "no variables", "half of the variables"])
+def test_truncated_saved_model_is_refused(tmp_path: Path, damage: str) -> None:
+    tf = pytest.importorskip("tensorflow")
+    module = tf.Module()
+    module.kernel = tf.Variable(np.ones((3, 3), np.float32))
+    images = tf.function(
+        lambda images: {"probabilities": tf.reduce_mean(images, (1, 2)) @ module.kernel},
+        input_signature=[tf.TensorSpec((None, *COLOUR_IMAGE_SIZE, 3), name="images")],
+    )
+    tf.saved_model.save(module, str(tmp_path), signatures={"images": images})
+    add_to_saved_model(tmp_path, METADATA)
+    load_classifier(tmp_path)
+    if damage == "no variables":
+        shutil.rmtree(tmp_path / "variables")
+    else:
+        (data,) = (tmp_path / "variables").glob("*.data*")
+        file = tmp_path / "saved_model.pb" if damage == "half" else data
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(UserError, match="TensorFlow cannot load") as refused:
+        load_classifier(tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_saved_model_that_fails_when_it_runs_is_refused(tmp_path: Path) -> None:
+    tf = pytest.importorskip("tensorflow")
+    images = tf.function(
+        lambda images: {"probabilities": tf.reshape(images, (7, 24 * 32 * 3))[:, :3]},
+        input_signature=[tf.TensorSpec((None, *COLOUR_IMAGE_SIZE, 3), name="images")],
+    )
+    tf.saved_model.save(tf.Module(), str(tmp_path), signatures={"images": images})
+    add_to_saved_model(tmp_path, METADATA)
+    model = load_classifier(tmp_path)
+    with pytest.raises(UserError, match="TensorFlow cannot run"):
+        model.predict_pixels(np.zeros((1, *COLOUR_IMAGE_SIZE, 3), np.uint8))
+
+
 def test_damaged_keras_file_is_refused(keras_models: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w") as archive:
@@ -227,6 +264,59 @@ def test_keras_model_that_is_no_classifier_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=reason):
         load_classifier(keras_models[name])
+
+
+def hostile_layers(victim: Path) -> dict[str, dict[str, Any]]:
+    """Layers that would touch `victim`, if loading a model ran what a stranger wrote."""
+    code = f"open({str(victim)!r}, 'w')"
+    os_system = {"module": "os", "class_name": "function", "config": "system"}
+    return {
+        "another module": {"module": "os", "class_name": "system", "config": f"touch {victim}"},
+        "a builtin": {"module": "builtins", "class_name": "exec", "config": {"source": code}},
+        "a function as an activation": {
+            "module": "keras.layers",
+            "class_name": "Activation",
+            "config": {"name": "x", "activation": {**os_system, "registered_name": "system"}},
+        },
+        "a SavedModel elsewhere": {
+            "module": "keras.layers",
+            "class_name": "TFSMLayer",
+            "config": {"name": "x", "filepath": str(victim.parent)},
+        },
+    }
+
+
+@pytest.mark.parametrize("kind", hostile_layers(Path("x")))
+def test_loading_runs_no_code_of_a_stranger(tmp_path: Path, kind: str) -> None:
+    keras = pytest.importorskip("keras")
+    victim = tmp_path / "victim"
+    sound = keras.Sequential([keras.Input((*COLOUR_IMAGE_SIZE, 3)), keras.layers.Flatten()])
+    sound.save(tmp_path / "sound.keras")
+    with zipfile.ZipFile(tmp_path / "sound.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    config["config"]["layers"][-1] = hostile_layers(victim)[kind]
+    members["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(tmp_path / "hostile.keras", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    add_to_archive(tmp_path / "hostile.keras", METADATA)
+    with pytest.raises(UserError, match="Keras cannot load"):
+        load_classifier(tmp_path / "hostile.keras")
+    assert not victim.exists()
+
+
+def test_lambda_of_a_stranger_is_not_run(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    victim = tmp_path / "victim"
+    touch = eval(f"lambda x: [x[:, 0, 0], open({str(victim)!r}, 'w')][0]")
+    model = keras.Sequential([keras.Input((*COLOUR_IMAGE_SIZE, 3)), keras.layers.Lambda(touch)])
+    model.save(tmp_path / "hostile.keras")
+    add_to_archive(tmp_path / "hostile.keras", METADATA)
+    victim.unlink()
+    with pytest.raises(UserError, match="Keras cannot load"):
+        load_classifier(tmp_path / "hostile.keras")
+    assert not victim.exists()
 
 
 # Files that are no model.
