@@ -152,7 +152,7 @@ def _run_and_keep(
             if not np.isfinite(features).all():
                 raise UserError(
                     "the base gives features that are no finite numbers; expected pixels 0..255 in "
-                    "and moderate values out: check --base and --weights"
+                    "and moderate values out: check --base"
                 )
             if not done:
                 np.lib.format.write_array_header_1_0(
