@@ -251,6 +251,15 @@ def test_damaged_keras_file_is_refused(keras_models: dict[str, Path], tmp_path: 
         load_classifier(path)
 
 
+def test_truncated_keras_file_is_refused(keras_models: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    whole = keras_models["colour"].read_bytes()
+    for content in (b"", whole[: len(whole) // 2], whole[:-1]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"model\.keras is damaged or incomplete"):
+            load_classifier(path)
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,12 +115,24 @@ def test_evaluating_the_saved_model_gives_the_scores_of_training(
     assert (tmp_path / "report" / "confusion_matrix.png").stat().st_size > 1000
 
 
-def test_model_of_other_labels_is_refused(run: Path, config: TrainConfig, tmp_path: Path) -> None:
-    model = run / "model.keras"
-    copy = tmp_path / "model.keras"
-    copy.write_bytes(model.read_bytes().replace(b"red trefoil", b"red treFOIL"))
-    with pytest.raises(UserError):
-        evaluate.main([str(copy), "--data_dir", config.cache_dir])
+@pytest.mark.parametrize("labels", [("poppy",), tuple(name for name, *_ in demo.CLASSES)[::-1]])
+def test_model_of_other_labels_is_refused(
+    run: Path, config: TrainConfig, tmp_path: Path, labels: tuple[str, ...]
+) -> None:
+    metadata = read_metadata(run / "model.keras")
+    members = dataclasses.replace(metadata, labels=labels).members()
+    with (
+        zipfile.ZipFile(run / "model.keras") as whole,
+        zipfile.ZipFile(tmp_path / "model.keras", "w") as copy,
+    ):
+        for name in whole.namelist():
+            copy.writestr(name, members.get(name, whole.read(name)))
+    for command in (
+        lambda: evaluate.main([str(tmp_path / "model.keras"), "--data_dir", config.cache_dir]),
+        lambda: export.photos_of(tmp_path / "model.keras", "test", config.cache_dir),
+    ):
+        with pytest.raises(UserError, match="label|classes differently"):
+            command()
 
 
 def test_finished_run_is_not_replaced_unasked(run: Path, config: TrainConfig) -> None:
@@ -134,11 +147,38 @@ def test_same_seed_gives_the_same_weights_and_config_repeats_a_run(
 ) -> None:
     settings = json.loads((run / "config.json").read_text())["settings"]
     assert settings["shrinkage"] in train.SHRINKAGES
-    again = TrainConfig(**{**settings, "output": str(folder / "again")})
-    train.train_and_evaluate(again)
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 96, 96, 3), np.uint8)
-    one, other = (load_classifier(folder / name).run(pixels) for name in ("run", "again"))
-    np.testing.assert_array_equal(one, other)
+    again = ["--config", str(run / "config.json"), "--output", str(folder / "again")]
+    assert train.main(again) == 0
+    weights = []
+    for name in ("run", "again"):
+        with zipfile.ZipFile(folder / name / "model.keras") as archive:
+            weights.append(archive.read("model.weights.h5"))
+    assert weights[0] == weights[1]
+
+
+def test_config_says_with_what_the_run_was_made(run: Path) -> None:
+    content = json.loads((run / "config.json").read_text())
+    assert content["settings"]["seed"] == 0
+    assert None not in (content["settings"][name] for name in ("image_size", "temperature"))
+    assert content["versions"].keys() == {
+        "keras_flowers",
+        "python",
+        "tensorflow",
+        "keras",
+        "numpy",
+        "ai-edge-litert",
+    }
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"settings": {"seed": "x"}}'])
+def test_damaged_config_is_said_before_anything_is_done(
+    run: Path, tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(content)
+    (error,) = errors_of(lambda: train.main(["--config", str(config)]), capsys)
+    assert "config.json" in error or "seed" in error
+    assert not (tmp_path / "saved_models").exists()
 
 
 def test_training_on_validation_photos_needs_settings_chosen_before(config: TrainConfig) -> None:
@@ -231,6 +271,37 @@ def test_damaged_features_are_found_said_and_made_again(
     assert "kept from an earlier run" in capsys.readouterr().out
 
 
+def test_features_of_other_photos_are_found_said_and_made_again(
+    parts: tuple, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, trunk, _, photos, kept = parts
+    other = data.load_photos(demo.DATASET, "test[:80]+validation", config.cache_dir)
+    keep_features(trunk, other, views=[0], seed=0, folder=tmp_path / "other")
+    keep_features(trunk, photos, views=[0], seed=0, folder=tmp_path)
+    (file,) = tmp_path.glob("*.npy")
+    for suffixes in ([".npy", ".json"], [".npy"]):
+        for suffix in suffixes:
+            (foreign,) = (tmp_path / "other").glob(f"*{suffix}")
+            shutil.copy(foreign, file.with_suffix(suffix))
+        again = keep_features(trunk, photos, views=[0], seed=0, folder=tmp_path)
+        assert f"{file} are damaged: they are made again" in capsys.readouterr().err
+        np.testing.assert_array_equal(again.views[0], kept.views[0])
+        np.testing.assert_array_equal(again.labels, kept.labels)
+
+
+def test_damaged_base_of_the_demo_is_made_again(
+    run: Path, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (demo.DATASET, "drawn_flowers_base.keras"):
+        (tmp_path / name).symlink_to(Path(config.cache_dir) / name)
+    base = demo.prepare(tmp_path)
+    whole = base.read_bytes()
+    base.unlink()
+    base.write_bytes(whole[:1000])
+    assert zipfile.is_zipfile(demo.prepare(tmp_path))
+    assert "is damaged: it is made again" in capsys.readouterr().err
+
+
 def test_interrupted_training_ends_with_the_same_weights(
     parts: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,12 +336,10 @@ def test_checkpoint_of_another_training_is_found_said_and_made_anew(
 ) -> None:
     _, _, tail, _, kept = parts
     other_features = KeptFeatures([view * np.float16(2) for view in kept.views], kept.labels)
-    other_labels = KeptFeatures(kept.views, kept.labels[::-1].copy())
     checkpoint = tmp_path / "head.npz"
     expected = head_trained(tail, kept, tmp_path / "straight.npz")
     for make in (
         lambda: head_trained(tail, other_features, checkpoint),
-        lambda: head_trained(tail, other_labels, checkpoint),
         lambda: head_trained(tail, kept, checkpoint, dropout=0.5),
     ):
         checkpoint.unlink(missing_ok=True)
@@ -291,12 +360,24 @@ def test_damaged_checkpoint_is_found_said_and_made_anew(
     whole = checkpoint.read_bytes()
     middle = len(whole) // 2
     flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
-    for damaged in (b"", whole[:-100], flipped, b"<html>" * 99):
+    for damaged in (whole[:-100], flipped):
         checkpoint.write_bytes(damaged)
         weights = head_trained(tail, kept, checkpoint)
         assert f"{checkpoint} is damaged" in capsys.readouterr().err
         for one, other in zip(weights, expected, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_checksum_changes_with_each_part_of_the_features() -> None:
+    view, labels = np.arange(6, dtype=np.float16).reshape(3, 2), np.arange(3)
+    variants = [
+        KeptFeatures([view], labels),
+        KeptFeatures([view], labels[::-1]),
+        KeptFeatures([view, view], labels),
+        KeptFeatures([view, view + 1], labels),
+        KeptFeatures([view + 1, view], labels),
+    ]
+    assert len({features.checksum() for features in variants}) == len(variants)
 
 
 def test_diverging_loss_is_said(parts: tuple, tmp_path: Path) -> None:
@@ -324,6 +405,12 @@ def test_whitened_features_vary_equally_within_the_classes() -> None:
     classes = np.tile(labels, 2)
     rest = rows - np.stack([rows[classes == c].mean(0) for c in range(4)])[classes]
     np.testing.assert_allclose(rest.T @ rest / len(rest), np.eye(6), atol=0.05)
+
+
+def test_photos_that_do_not_differ_within_a_class_are_said() -> None:
+    features = KeptFeatures([np.eye(4, dtype=np.float16)], np.arange(4))
+    with pytest.raises(UserError, match="no two photos of a class differ"):
+        fit_whitening(features, 4, shrinkage=1.0)
 
 
 def test_folded_layer_gives_the_logits_of_the_layer_on_whitened_features() -> None:
