@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from keras_flowers.backend import import_tensorflow
 from keras_flowers.errors import UserError
 from keras_flowers.image import Source, read_pixels
-from keras_flowers.litert import LiteRTModel
+from keras_flowers.litert import LiteRTModel, rehearse
 from keras_flowers.metadata import Metadata, read_metadata
 
 Probabilities: TypeAlias = npt.NDArray[np.float32]
@@ -161,11 +161,8 @@ def default_model() -> Path:
     Raises:
         UserError: There is neither.
     """
-    shipped = (
-        Path(str(resources.files("keras_flowers"))) / "flowers102" / "flowers102_float16.tflite"
-    )
-    if shipped.is_file():
-        return shipped
+    if _shipped().is_file():
+        return _shipped()
     runs = sorted(RUNS_FOLDER.glob("*/model.keras"), key=lambda path: path.stat().st_mtime)
     if runs:
         print(f"model: {runs[-1]} (the newest run)", file=sys.stderr)
@@ -176,8 +173,15 @@ def default_model() -> Path:
     )
 
 
+def _shipped() -> Path:
+    return Path(str(resources.files("keras_flowers"))) / "flowers102" / "flowers102_float16.tflite"
+
+
 def _load_tflite(path: Path, workers: int) -> tuple[Run, tuple[int, int], int]:
-    model = LiteRTModel(path.read_bytes(), workers=workers)
+    content = path.read_bytes()
+    if path != _shipped():  # a stranger's, perhaps
+        rehearse(content)
+    model = LiteRTModel(content, workers=workers)
     shapes = model.output_shapes
     if len(shapes) != 1 or len(shapes[0]) != 1:
         raise UserError(f"{path} is not a classifier: its outputs have the shapes {shapes}")
@@ -196,8 +200,7 @@ def _load_keras(path: Path) -> tuple[Run, tuple[int, int], int]:
         # Safe mode (the default) refuses Lambda layers: a stranger's file runs none of their code.
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"Keras cannot load {path} ({reason})") from None
+        raise UserError(f"Keras cannot load {path} ({_first_line(error)})") from None
     shape, outputs = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
     if not (isinstance(shape, tuple) and len(shape) == 4 and shape[1] and shape[2]):
         raise UserError(f"{path} is not a classifier of photos: its input has the shape {shape}")
@@ -205,7 +208,10 @@ def _load_keras(path: Path) -> tuple[Run, tuple[int, int], int]:
         raise UserError(f"{path} is not a classifier: its output has the shape {outputs}")
 
     def run(pixels: npt.NDArray[Any]) -> Probabilities:
-        return np.asarray(model.predict_on_batch(pixels.astype(np.float32)))
+        try:
+            return np.asarray(model.predict_on_batch(pixels.astype(np.float32)))
+        except Exception as error:
+            raise UserError(f"Keras cannot run {path} ({_first_line(error)})") from None
 
     return run, (shape[1], shape[2]), outputs[1]
 
@@ -217,9 +223,9 @@ def _load_saved_model(folder: Path, metadata: Metadata) -> tuple[Run, tuple[int,
     try:
         model = tf.saved_model.load(str(folder))
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"TensorFlow cannot load {folder} ({reason})") from None
-    signature: Any = getattr(model, "signatures", {}).get("images")
+        raise UserError(f"TensorFlow cannot load {folder} ({_first_line(error)})") from None
+    signatures = getattr(model, "signatures", None)
+    signature: Any = signatures.get("images") if isinstance(signatures, Mapping) else None
     outputs = getattr(signature, "structured_outputs", {})
     if "probabilities" not in outputs or metadata.image_size is None:
         raise UserError(
@@ -230,7 +236,14 @@ def _load_saved_model(folder: Path, metadata: Metadata) -> tuple[Run, tuple[int,
     def run(pixels: npt.NDArray[Any]) -> Probabilities:
         # The signature holds the variables only as long as the model itself is held.
         _ = model
-        answer = signature(images=tf.constant(pixels, tf.float32))
+        try:
+            answer = signature(images=tf.constant(pixels, tf.float32))
+        except Exception as error:
+            raise UserError(f"TensorFlow cannot run {folder} ({_first_line(error)})") from None
         return np.asarray(answer["probabilities"].numpy())
 
     return run, metadata.image_size, int(outputs["probabilities"].shape[-1] or 0)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -11,6 +11,8 @@ from __future__ import annotations
 import colorsys
 import io
 import math
+import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,9 @@ def prepare(folder: Path) -> Path:
     """
     DrawnFlowers(data_dir=folder).download_and_prepare()
     path = folder / "drawn_flowers_base.keras"
+    if path.exists() and not zipfile.is_zipfile(path):
+        print(f"{path} is damaged: it is made again", file=sys.stderr)
+        path.unlink()
     if not path.exists():
         train = data.load_photos(DATASET, "train", str(folder))
         pixels = data.some_pixels(train, _IMAGE_SIZE)

@@ -76,6 +76,11 @@ class KeptFeatures:
         """How many batches an epoch has."""
         return -(-len(self.views) * len(self.labels) // batch_size)
 
+    def checksum(self) -> int:
+        """A number that other features or labels do not have."""
+        arrays = [*self.views, *(self.targets or ())]
+        return zlib.crc32(repr([self.labels.tolist(), *map(_checksum, arrays)]).encode())
+
 
 @dataclass(frozen=True)
 class StreamedPhotos:
@@ -92,6 +97,11 @@ class StreamedPhotos:
     size: tuple[int, int]
     seed: int
     teacher: Run | None = None
+
+    def checksum(self) -> int:
+        """A number that other photos or views do not have."""
+        facts = (self.photos.dataset, self.photos.split, self.photos.fingerprint, self.seed)
+        return zlib.crc32(repr((*facts, self.teacher is None)).encode())
 
     def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[Batch]:
         """A random view of every photo once an epoch; see `KeptFeatures.batches`."""
@@ -208,29 +218,33 @@ def _run_and_keep(
     run: Run, pixels: tf.data.Dataset, count: int, folder: Path, key: dict[str, Any], bar: tqdm[Any]
 ) -> None:
     path, labels, done, checksum = _path(folder, key), np.empty(count, np.int64), 0, 0
-    with replacing(path) as temporary:
-        file = None
+    # Not through a memory map: a full disk would end the process with a bus error.
+    with replacing(path) as temporary, open(temporary, "wb") as file:
         for batch, batch_labels in pixels.as_numpy_iterator():
             features = np.asarray(run(batch)).astype(np.float16)
             if not np.isfinite(features).all():
                 raise UserError(
                     "the base gives features that are no finite numbers; expected pixels 0..255 in "
-                    "and moderate values out: check --base and --weights"
+                    "and moderate values out: check --base"
                 )
-            if file is None:
-                file = np.lib.format.open_memmap(
-                    temporary, "w+", np.float16, (count, *features.shape[1:])
+            if not done:
+                np.lib.format.write_array_header_1_0(
+                    file,
+                    {
+                        "descr": np.lib.format.dtype_to_descr(features.dtype),
+                        "fortran_order": False,
+                        "shape": (count, *features.shape[1:]),
+                    },
                 )
-            file[done : done + len(features)] = features
+            file.write(features.tobytes())
             labels[done : done + len(features)] = batch_labels
             checksum = zlib.crc32(features.tobytes(), checksum)
             done += len(features)
             bar.update(len(features))
-        if file is None or done != count:
+        if done != count:
             raise UserError(
                 f"the data set has {done} photos but promised {count}; prepare it again"
             )
-        file.flush()
     # Written last: features without it are not believed.
     sidecar = {"key": key, "checksum": checksum, "labels": labels.tolist()}
     write_json(path.with_suffix(".json"), sidecar)

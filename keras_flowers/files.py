@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +29,75 @@ def replacing(path: Path) -> Iterator[Path]:
     is killed or the disk is full. The temporary name keeps the ending, since Keras and Matplotlib
     choose the format by it. A folder that was at `path` is removed once the new one is complete.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    holder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    # mkdtemp makes folders that only their owner may read; what is renamed out of this one has
-    # the ordinary permissions.
-    written = holder / path.name
-    try:
+    with _holder(path) as holder:
+        written = holder / path.name
         yield written
-        if written.is_dir():
-            if path.exists():
-                os.rename(path, holder / "old")
-        else:
-            with open(written, "rb") as file:
-                os.fsync(file.fileno())
-        os.replace(written, path)
+        _write_through(written)
+        _move(written, path, holder)
+
+
+@contextmanager
+def replacing_together(folder: Path, last: str) -> Iterator[Path]:
+    """Gives a temporary folder, whose content then replaces what has the same names in `folder`.
+
+    Nothing in `folder` changes before all of it is written. The presence of the file `last` says
+    that the others belong together: the old one goes first and the new one comes last.
+    """
+    with _holder(folder / last) as holder:
+        written = holder / "new"
+        written.mkdir()
+        yield written
+        _write_through(written)
+        (folder / last).unlink(missing_ok=True)
+        for one in sorted(written.iterdir(), key=lambda one: one.name == last):
+            _move(one, folder / one.name, holder)
+
+
+@contextmanager
+def _holder(path: Path) -> Iterator[Path]:
+    """A hidden folder beside `path` to write in; those that killed processes left are removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(OSError), _locked(left):
+            if (left / "old").exists() and not path.exists():
+                os.rename(left / "old", path)
+            shutil.rmtree(left)
+    # Locked before it has the name by which others find it. What is renamed out of it has the
+    # ordinary permissions, while mkdtemp makes folders that only their owner may read.
+    new = Path(tempfile.mkdtemp(prefix=".new.", dir=path.parent))
+    holder = path.parent / f".{path.name}{new.suffix}.part"
+    try:
+        with _locked(new):
+            new.rename(holder)
+            yield holder
+    except Exception as error:
+        raise _refusal(error, path) or error from None
     finally:
+        shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(holder, ignore_errors=True)
+
+
+def _refusal(error: Exception, path: Path) -> OSError | None:
+    """What the system refused, with the place; TensorFlow and HDF5 hide it in their own errors."""
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        reason = os.strerror(number)
+        if getattr(error, "errno", None) == number or reason in str(error):
+            return OSError(number, reason, str(path))
+    return None
+
+
+def _write_through(path: Path) -> None:
+    """Waits until the file or folder is on the disk: a rename may get there before the content."""
+    for file in [path, *path.rglob("*")]:
+        if file.is_file():
+            with open(file, "rb") as opened:
+                os.fsync(opened.fileno())
+
+
+def _move(written: Path, path: Path, holder: Path) -> None:
+    if written.is_dir() and path.exists():
+        os.rename(path, holder / "old")
+    os.replace(written, path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -76,12 +131,31 @@ def only_writer(folder: Path) -> Iterator[None]:
         UserError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as lock:
+    lock = folder / ".lock"
+    lock.touch()
+    with ExitStack() as stack:
         try:
-            if fcntl is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(_locked(lock))
         except BlockingIOError:
             raise UserError(
                 f"another run is writing to {folder}; wait for it or choose another --output"
             ) from None
         yield
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds a file or folder.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)

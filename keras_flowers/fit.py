@@ -6,10 +6,14 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+        key={
+            **dataclasses.asdict(settings),
+            "layers": [_without_name(layer) for layer in tail.layers],
+            "start": [_checksum(variable) for variable in tail.variables],
+            "inputs": [one.checksum() for one in (train, validation) if one is not None],
+        },
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import keras
@@ -50,7 +54,6 @@ def fit(
     *,
     checkpoint: Path,
     title: str,
-    identity: Mapping[str, Any] = MappingProxyType({}),
     on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> History:
     """Trains the trainable layers of `tail` in place, with AdamW and a cosine schedule.
@@ -66,8 +69,6 @@ def fit(
         settings: How to train.
         checkpoint: The file for the state.
         title: What the progress bar calls this.
-        identity: JSON-ready facts that the result depends on beside the settings: a checkpoint of
-            others is not gone on from.
         on_epoch: Called with each new row of the history.
 
     Returns:
@@ -88,7 +89,16 @@ def fit(
     tail.compile(optimizer, loss, metrics=["accuracy"])
     state = _State(
         variables=[*tail.variables, *optimizer.variables],
+<<<<<<< HEAD
         key={**dataclasses.asdict(settings), "steps": steps, **identity},
+=======
+        key={
+            **dataclasses.asdict(settings),
+            "layers": [_without_name(layer) for layer in tail.layers],
+            "start": [_checksum(variable) for variable in tail.variables],
+            "features": [one.checksum() for one in (train, validation) if one is not None],
+        },
+>>>>>>> faults
         path=checkpoint,
     )
     history = state.restore()
@@ -160,18 +170,32 @@ class _State:
         try:
             with np.load(self.path, allow_pickle=False) as saved:
                 note = json.loads(str(saved["note"]))
-                values = [saved[f"v{i}"] for i in range(len(self.variables))]
+                key, history = note["key"], note["history"]
+                values = [saved[f"v{i}"] for i in range(len(saved.files) - 1)]
         except Exception:  # a zip archive can be damaged in many ways
             print(f"checkpoint {self.path} is damaged: training starts anew", file=sys.stderr)
             return []
         shapes = [tuple(variable.shape) for variable in self.variables]
-        if note["key"] != self.key or [value.shape for value in values] != shapes:
-            print(f"checkpoint {self.path} is of other settings: training starts anew")
+        if key != self.key or [value.shape for value in values] != shapes:
+            print(
+                f"checkpoint {self.path} is of other settings or photos: training starts anew",
+                file=sys.stderr,
+            )
             return []
         for variable, value in zip(self.variables, values, strict=True):
             variable.assign(value)
-        history: History = note["history"]
-        return history
+        return list(history)
+
+
+def _without_name(layer: keras.Layer) -> dict[str, Any]:
+    # Names are numbered through the process. JSON makes lists of tuples, as they come back.
+    config = {key: value for key, value in layer.get_config().items() if key != "name"}
+    comparable: dict[str, Any] = json.loads(json.dumps(config))
+    return comparable
+
+
+def _checksum(variable: keras.Variable) -> int:
+    return zlib.crc32(np.asarray(variable).tobytes())
 
 
 class _Recorder(keras.callbacks.Callback):  # type: ignore[misc]

@@ -190,6 +190,9 @@ FLOWER_NAMES: tuple[str, ...] = tuple(flower.name for flower in FLOWERS)
 
 _BY_NAME = {flower.name: flower for flower in FLOWERS}
 
+_BLANK = " \t\ufeff"
+"""What editors leave around a name; the last is the byte order mark, also between joined files."""
+
 _UNWRITABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode categories that no name may contain: control characters, which could also steer the
 terminal a name is printed to, halves of surrogate pairs, which UTF-8 cannot hold, line ends."""
@@ -232,8 +235,8 @@ def parse_labels(text: str, *, source: str = "the label file") -> tuple[str, ...
     >>> parse_labels("daisy\r\nrose\r\n")
     ('daisy', 'rose')
     """
-    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    names = [line.strip(" \t") for line in lines]
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    names = [line.strip(_BLANK) for line in lines]
     while names and not names[-1]:
         names.pop()
     _check_names(names, source=source, place="line")
@@ -259,7 +262,7 @@ def format_labels(names: Sequence[str]) -> str:
     _check_names(names, source="the list of names", place="item")
     text = "".join(f"{name}\n" for name in names)
     if parse_labels(text) != tuple(names):
-        spaced = next(name for name in names if name != name.strip(" \t\ufeff"))
+        spaced = next(name for name in names if name != name.strip(_BLANK))
         raise UserError(
             f"the list of names has spaces or a byte order mark around {spaced!r}; "
             "expected the bare name: remove them"
@@ -331,7 +334,7 @@ def read_category_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
                 f"{source}: number {number} has a JSON {type(name).__name__} for a name; "
                 "expected a text: correct it"
             )
-    names = [name.strip(" \t") for name in names]
+    names = [name.strip(_BLANK) for name in names]
     _check_names(names, source=source, place="number")
     return tuple(names)
 
@@ -340,7 +343,7 @@ def _check_names(names: Iterable[str], *, source: str, place: str) -> None:
     """Refuses what would make a name ambiguous or break a line; `place` is what `names` counts."""
     first_place: dict[str, int] = {}
     for number, name in enumerate(names, start=1):
-        if not name.strip(" \t"):
+        if not name.strip(_BLANK):
             raise UserError(
                 f"{source}: {place} {number} is empty; expected a name for every class: "
                 "fill it in or remove it"

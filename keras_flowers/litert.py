@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import queue
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from keras_flowers.errors import UserError
+
+MAX_SIDE = 4096
+"""Larger inputs, in pixels, are refused: no photo is read for them."""
+
+LOAD_SECONDS = 8
+"""A model that takes longer to load is damaged: one of 250 MB takes a fraction of a second."""
+
+RUN_SECONDS = 60
+"""A model that takes longer for a picture is damaged, or meant for another machine."""
+
+MAX_MEMORY = 4 << 30
+"""Bytes that a model may ask for; the largest base needs an eighth of it."""
 
 
 def available_cores() -> int:
@@ -83,16 +97,71 @@ class LiteRTModel:
         interpreter = self._idle.get()
         try:
             interpreter.set_tensor(self._input["index"], pixels[None])
-            try:
-                interpreter.invoke()
-            except RuntimeError as error:
-                raise UserError(f"LiteRT cannot run this TFLite model ({error})") from None
+            interpreter.invoke()
             return [
                 _dequantised(interpreter.get_tensor(output["index"])[0], output["quantization"])
                 for output in self._outputs
             ]
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"LiteRT cannot run this TFLite model ({error})") from None
         finally:
             self._idle.put(interpreter)
+
+
+def rehearse(content: bytes) -> None:
+    """Loads a model and runs it once in a process of its own, so that only that one dies of it.
+
+    LiteRT checks the form of a file, but not all that it says: some damaged files crash it, hang it
+    or have it take all memory. Where the system cannot fork (Windows) nothing is done.
+
+    Args:
+        content: The bytes of a `.tflite` file from anywhere.
+
+    Raises:
+        UserError: LiteRT crashes, or cannot load or run the model.
+    """
+    if not hasattr(os, "fork"):
+        return
+    import ai_edge_litert.interpreter  # noqa: F401  # here, so that it is not imported twice
+
+    reading, writing = os.pipe()
+    process = os.fork()
+    if not process:
+        _rehearse_and_exit(content, writing)
+    os.close(writing)
+    with open(reading, encoding="utf-8") as pipe:
+        refusal = pipe.read()
+    _, status = os.waitpid(process, 0)
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        fault = f"crashes LiteRT ({signal.Signals(number).name})"
+        if number == signal.SIGALRM:
+            fault = "takes too long"
+        raise UserError(f"this TFLite model {fault}; it is damaged: export it again")
+    if refusal:
+        raise UserError(refusal)
+
+
+def _rehearse_and_exit(content: bytes, writing: int) -> NoReturn:
+    import resource
+
+    try:
+        faulthandler.disable()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(LOAD_SECONDS)
+        model = LiteRTModel(content)
+        signal.alarm(RUN_SECONDS)
+        # Its own bytes as a noisy picture: to import numpy.random takes longer than all else.
+        model(np.resize(np.frombuffer(content, np.uint8), (1, *model.image_size, 3)))
+    except UserError as error:
+        os.write(writing, str(error).encode())
+    except MemoryError:
+        os.write(writing, b"this TFLite model does not fit into memory; it is damaged")
+    finally:
+        os._exit(0)
 
 
 def _interpreter(content: bytes, threads: int) -> Any:
@@ -102,18 +171,24 @@ def _interpreter(content: bytes, threads: int) -> Any:
         with _without_infos():
             interpreter = Interpreter(model_content=content, num_threads=threads)
             interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        tensors = interpreter.get_tensor_details()
+    except (ValueError, RuntimeError, MemoryError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"LiteRT cannot load this TFLite model ({error}); export it again"
+            f"LiteRT cannot load this TFLite model ({reason}); export it again"
         ) from None
-    inputs = interpreter.get_input_details()
     shapes = [[int(n) for n in one["shape"]] for one in inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4 or (shapes[0][0], shapes[0][3]) != (1, 3):
         raise UserError(f"expected a TFLite model with one input [1, H, W, 3], got {shapes}")
+    if not all(0 < side <= MAX_SIDE for side in shapes[0][1:3]):
+        raise UserError(f"expected a TFLite model of up to {MAX_SIDE} pixels, got {shapes}")
     dtype = np.dtype(inputs[0]["dtype"])
     if dtype not in (np.uint8, np.float32):
         raise UserError(f"expected a TFLite model of uint8 or float32 pixels, got {dtype}")
-    if any(tensor["dtype"] is np.object_ for tensor in interpreter.get_tensor_details()):
+    if any(not np.issubdtype(one["dtype"], np.number) for one in outputs):
+        raise UserError("expected a TFLite model that gives numbers, got text")
+    if any(tensor["dtype"] is np.object_ for tensor in tensors):
         # A converter that is given a function and the model it belongs to makes such files; they
         # run, on whatever is in memory.
         raise UserError(

@@ -124,7 +124,9 @@ def _read_archive(path: Path) -> dict[str, bytes]:
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; expected a .keras or .tflite model") from None
     except zipfile.BadZipFile:
-        return {}  # a bare .tflite has no archive
+        if path.suffix == ".tflite":
+            return {}  # a bare one has no archive
+        raise UserError(f"{path} is damaged or incomplete; copy or export it again") from None
     except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}); copy or export it again") from None
 

@@ -6,6 +6,7 @@ What is called features here are square roots of averages of feature maps; see `
 from __future__ import annotations
 
 import warnings
+import zipfile
 
 import keras
 import numpy as np
@@ -18,6 +19,9 @@ INPUT = "pixels"
 POOLED = "pooled"
 FEATURES = "features"
 OUTPUT = "probabilities"
+
+LEAST_SIZE = 32
+"""Height and width in pixels of the smallest photos that the bases of Keras take."""
 
 DEPTHWISE_INPUTS = 5
 """How many feature maps are pooled for the head; chosen on validation."""
@@ -64,7 +68,10 @@ def build_model(
     pooled = keras.layers.Concatenate(name=POOLED)([_pool(one) for one in maps])
     x = keras.layers.Identity(name=FEATURES)(compress(pooled))
     x = keras.layers.Dense(classes, activation="softmax", name=OUTPUT)(x)
-    model = keras.Model(images, x, name="flowers")
+    try:
+        model = keras.Model(images, x, name="flowers")
+    except ValueError as error:  # two layers of one name, of which one comes with the base
+        raise UserError(f"--base {base} cannot be built upon ({error})") from None
     if random_weights_for is not None:
         _settle_batch_norms(model, random_weights_for)
     for layer in model.layers:
@@ -187,6 +194,11 @@ def _application(base: str, images: keras.KerasTensor, weights: str | None) -> k
     if not settings.scaled_inside:
         x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scaling")(x)
     size = images.shape[1]
+    # Keras says so in the documentation of each, and builds smaller ones without a word.
+    if size < LEAST_SIZE:
+        raise UserError(
+            f"--base {base} cannot be built for {size} pixels; expected at least {LEAST_SIZE}"
+        )
     try:
         with warnings.catch_warnings():
             # MobileNet warns that it loads its 224-pixel weights at other sizes: that is meant.
@@ -225,6 +237,8 @@ def _extractor(path: str, images: keras.KerasTensor) -> keras.Model:
 
 
 def _load_extractor(path: str) -> keras.Model:
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"--base {path} is damaged or no .keras file; copy or save it again")
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:

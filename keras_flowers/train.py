@@ -19,9 +19,9 @@ import numpy as np
 
 from keras_flowers import cli
 from keras_flowers.backend import import_tensorflow
-from keras_flowers.config import TrainConfig, parse_arguments
+from keras_flowers.config import TrainConfig, load_settings, parse_arguments
 from keras_flowers.errors import UserError
-from keras_flowers.files import only_writer, replacing, write_json, write_text
+from keras_flowers.files import only_writer, replacing_together, write_json, write_text
 
 if TYPE_CHECKING:
     import keras
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from keras_flowers.features import KeptFeatures
     from keras_flowers.fit import History
     from keras_flowers.metrics import Scores
+
+FINISHED = "metrics.json"
+"""The file of a run directory that is written last: where it is, the run is finished."""
 
 SHRINKAGES = (0.1, 0.3, 1.0)
 """What --shrinkage is chosen from on validation, when it is not given."""
@@ -80,7 +83,7 @@ def refuse_finished(run: Path, overwrite: bool) -> None:
     Raises:
         UserError: `run` holds one and `overwrite` is false.
     """
-    if (run / "metrics.json").exists() and not overwrite:
+    if (run / FINISHED).exists() and not overwrite:
         raise UserError(
             f"{run} holds a finished model; choose another --output, replace it with --overwrite, "
             f"or score it: python -m keras_flowers.evaluate {run / 'model.keras'}"
@@ -89,6 +92,7 @@ def refuse_finished(run: Path, overwrite: bool) -> None:
 
 def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
     import_tensorflow()
+    import keras
     import tensorflow as tf
 
     from keras_flowers import data, demo, features, fit, metrics
@@ -111,6 +115,9 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
     test = data.load_photos(config.dataset, config.test_split, config.data_dir)
     chooses = not data.overlap(train, validation)
     _check_splits(config, chooses, data.overlap(train, test) or data.overlap(validation, test))
+    # The key of kept features has the names of the layers in it, which Keras numbers through the
+    # process: from 1 again, after what the demo has built.
+    keras.utils.clear_session()
     model = build_model(
         config.base,
         config.image_size,
@@ -214,7 +221,7 @@ def _write_run(
     history: History,
     seconds: float,
 ) -> None:
-    """Writes the run directory; `metrics.json` last, since its presence says "finished"."""
+    """Writes the run directory, all of it or nothing."""
     from keras_flowers import __version__, chart
     from keras_flowers.labels import format_labels
     from keras_flowers.metadata import Metadata, add_to_archive
@@ -240,23 +247,22 @@ def _write_run(
     }
     assert config.image_size is not None
     size = (config.image_size, config.image_size)
-    (run / "metrics.json").unlink(missing_ok=True)
-    write_json(run / "config.json", {"settings": settings, "versions": versions})
-    write_text(run / "labels.txt", format_labels(train.labels))
-    write_text(run / "history.csv", _as_csv(history))
-    chart.save(chart.draw_learning_curves(history), run / "learning_curves.png")
-    _write_logs(run / "logs", history)
-    with replacing(run / "model.keras") as temporary:
-        model.save(temporary)
-        add_to_archive(temporary, Metadata(train.labels, size, provenance))
-    write_json(
-        run / "metrics.json",
-        {
-            "trained_on": {"split": train.split, "photos": train.count},
-            "scores": results,
-            "seconds": round(seconds, 1),
-        },
-    )
+    with replacing_together(run, last=FINISHED) as new:
+        write_json(new / "config.json", {"settings": settings, "versions": versions})
+        write_text(new / "labels.txt", format_labels(train.labels))
+        write_text(new / "history.csv", _as_csv(history))
+        chart.save(chart.draw_learning_curves(history), new / "learning_curves.png")
+        _write_logs(new / "logs", history)
+        model.save(new / "model.keras")
+        add_to_archive(new / "model.keras", Metadata(train.labels, size, provenance))
+        write_json(
+            new / FINISHED,
+            {
+                "trained_on": {"split": train.split, "photos": train.count},
+                "scores": results,
+                "seconds": round(seconds, 1),
+            },
+        )
     shutil.rmtree(run / "checkpoints", ignore_errors=True)
 
 
@@ -272,17 +278,16 @@ def _write_logs(folder: Path, history: History) -> None:
     """Writes TensorBoard's event files: `train` and `validation` as two runs of one chart."""
     import tensorflow as tf
 
-    with replacing(folder) as temporary:
-        for name, prefix in (("train", ""), ("validation", "val_")):
-            columns = [
-                key for key in ("loss", "accuracy", "learning_rate") if prefix + key in history[0]
-            ]
-            if not columns:
-                continue
-            with tf.summary.create_file_writer(str(temporary / name)).as_default():
-                for row in history:
-                    for column in columns:
-                        tf.summary.scalar(column, row[prefix + column], step=int(row["epoch"]))
+    for name, prefix in (("train", ""), ("validation", "val_")):
+        columns = [
+            key for key in ("loss", "accuracy", "learning_rate") if prefix + key in history[0]
+        ]
+        if not columns:
+            continue
+        with tf.summary.create_file_writer(str(folder / name)).as_default():
+            for row in history:
+                for column in columns:
+                    tf.summary.scalar(column, row[prefix + column], step=int(row["epoch"]))
 
 
 def _report(
@@ -299,19 +304,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     config = parse_arguments(argv, __doc__ or "", EXAMPLES)
     try:
-        train_and_evaluate(config)
+        if config.export and _is_trained(config):
+            print(f"{config.run_dir} is trained already: going on with the export")
+        else:
+            train_and_evaluate(config)
+        if config.export:
+            import_tensorflow()
+            from keras_flowers.verify import export_and_verify
+
+            if not export_and_verify(config.run_dir, data_dir=config.data_dir):
+                return cli.EXIT_SOME_FAILED
     except KeyboardInterrupt:
         print(
-            "\nstopped; features and checkpoints are kept: the same command goes on from there",
+            "\nstopped; features, checkpoints and what is finished are kept: the same command goes "
+            "on from there",
             file=sys.stderr,
         )
         return cli.EXIT_INTERRUPTED
-    if config.export:
-        from keras_flowers.verify import export_and_verify
-
-        if not export_and_verify(config.run_dir, data_dir=config.data_dir):
-            return cli.EXIT_SOME_FAILED
     return 0
+
+
+def _is_trained(config: TrainConfig) -> bool:
+    """Whether the run directory holds the finished model of these settings."""
+    if config.overwrite or not (config.run_dir / FINISHED).exists():
+        return False
+    made = load_settings(config.run_dir / "config.json")
+    # What changes nothing in the model, and what the demo chooses itself.
+    free = {"overwrite", "export", "output", "cache_dir"}
+    free |= {"dataset", "data_dir", "base"} if config.demo else set()
+    asked = dataclasses.asdict(config)
+    return all(asked[name] in (None, made.get(name)) for name in asked.keys() - free)
 
 
 if __name__ == "__main__":

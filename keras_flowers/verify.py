@@ -22,6 +22,7 @@ from tqdm import tqdm
 from keras_flowers import export, image, tf_image
 from keras_flowers.classifier import Classifier, load_classifier
 from keras_flowers.errors import UserError
+from keras_flowers.files import only_writer
 from keras_flowers.image import Pixels
 from keras_flowers.metadata import read_metadata
 from keras_flowers.metrics import top_k_right
@@ -163,13 +164,14 @@ def export_and_verify(
         UserError: The model cannot be loaded, or the data set cannot be had.
     """
     model_path = export.find_model(run)
-    paths = [
-        export.export_saved_model(model_path, run / export.SAVED_MODEL_FOLDER),
-        *export.export_tflite(model_path, run, data_dir=data_dir).values(),
-    ]
-    for path in paths:
-        print(f"{export.size_of(path) / 1e6:6.1f} MB  {path}")
-    report = verify(run, photos_of_split(run, split, data_dir=data_dir, limit=limit))
+    with only_writer(run):
+        paths = [
+            export.export_saved_model(model_path, run / export.SAVED_MODEL_FOLDER),
+            *export.export_tflite(model_path, run, data_dir=data_dir).values(),
+        ]
+        for path in paths:
+            print(f"{export.size_of(path) / 1e6:6.1f} MB  {path}")
+        report = verify(run, photos_of_split(run, split, data_dir=data_dir, limit=limit))
     print(f"\n{report}")
     return not report.broken
 

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
+from keras_flowers.errors import UserError
 from keras_flowers.features import KeptFeatures
 
 Array: TypeAlias = npt.NDArray[np.float32]
@@ -67,6 +68,11 @@ def fit_whitening(features: KeptFeatures, classes: int, shrinkage: float) -> Whi
             features, are then not blown up.
     """
     means, covariance = _moments(features, classes)
+    if not covariance.diagonal().any():
+        raise UserError(
+            "no two photos of a class differ, so that nothing tells what may vary within it; "
+            "expected several photos a class: check --train_split"
+        )
     # By each feature's own variance, since those of different layers differ a hundredfold.
     deviations = np.sqrt(covariance.diagonal())
     deviations = np.maximum(deviations, 1e-3 * deviations.mean() + 1e-9)

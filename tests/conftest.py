@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +39,25 @@ def colour_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
     metadata.add_to_archive(path, metadata.Metadata(tuple(COLOURS), COLOUR_IMAGE_SIZE))
     return path
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of its own, of 4 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a small disk cannot be mounted here; that takes root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(disk: Path, left: int) -> None:
+    """Leaves `left` bytes of the disk."""
+    ballast = disk / "ballast"
+    ballast.unlink(missing_ok=True)
+    ballast.write_bytes(bytes(max(shutil.disk_usage(disk).free - left, 0)))
 
 
 @pytest.fixture

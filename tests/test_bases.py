@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,6 +39,56 @@ def test_base_that_cannot_take_the_size_is_said() -> None:
     pixels = np.zeros((1, 8, 8, 3), np.uint8)
     with pytest.raises(UserError, match="MobileNetV2 cannot be built for 8 pixels"):
         build_model("MobileNetV2", 8, 7, random_weights_for=pixels)
+
+
+def test_weights_that_do_not_fit_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wider = keras.applications.MobileNetV2(alpha=0.5, include_top=False, weights=None)
+    file = tmp_path / "wider.weights.h5"
+    wider.save_weights(file)
+    whole = file.read_bytes()
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: str(file))
+    for content in (whole, whole[: len(whole) // 2], b"<html>"):
+        file.write_bytes(content)
+        with pytest.raises(UserError, match="MobileNetV2_0.35 cannot be built for 64") as refused:
+            build_model("MobileNetV2_0.35", 64, 7)
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("channels", "make", "size", "reason"),
+    [
+        (3, lambda x: keras.layers.GlobalAveragePooling2D()(x), 16, r"gives \[\(None, 3\)\]"),
+        (1, lambda x: x, 16, r"takes \(None, 16, 16, 1\); expected photos"),
+        (
+            3,
+            lambda x: keras.layers.Reshape((4, 4, 48))(x),
+            24,
+            "cannot take photos of 24 pixels, it was made for 16",
+        ),
+        (3, lambda x: keras.ops.multiply(x, 2.0), 16, "cannot be built upon"),
+    ],
+)
+def test_extractor_that_does_not_fit_is_said(
+    tmp_path: Path, channels: int, make: Any, size: int, reason: str
+) -> None:
+    pixels = keras.Input((16, 16, channels))
+    keras.Model(pixels, make(pixels)).save(tmp_path / "base.keras")
+    keras.utils.clear_session()
+    with pytest.raises(UserError, match=reason) as refused:
+        build_model(str(tmp_path / "base.keras"), size, 7)
+    assert "\n" not in str(refused.value)
+
+
+def test_damaged_extractor_is_said(tmp_path: Path) -> None:
+    pixels = keras.Input((16, 16, 3))
+    path = tmp_path / "base.keras"
+    keras.Model(pixels, keras.layers.Conv2D(2, 3)(pixels)).save(path)
+    build_model(str(path), 16, 7)
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"<html>"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=f"--base {path} is damaged"):
+            build_model(str(path), 16, 7)
 
 
 def test_each_base_brings_its_native_size() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -204,6 +206,42 @@ def test_damaged_saved_model_is_refused(tmp_path: Path) -> None:
         load_classifier(tmp_path)
 
 
+@pytest.mark.parametrize("damage", ["half", "no variables", "half of the variables"])
+def test_truncated_saved_model_is_refused(tmp_path: Path, damage: str) -> None:
+    tf = pytest.importorskip("tensorflow")
+    module = tf.Module()
+    module.kernel = tf.Variable(np.ones((3, 3), np.float32))
+    images = tf.function(
+        lambda images: {"probabilities": tf.reduce_mean(images, (1, 2)) @ module.kernel},
+        input_signature=[tf.TensorSpec((None, *COLOUR_IMAGE_SIZE, 3), name="images")],
+    )
+    tf.saved_model.save(module, str(tmp_path), signatures={"images": images})
+    add_to_saved_model(tmp_path, METADATA)
+    load_classifier(tmp_path)
+    if damage == "no variables":
+        shutil.rmtree(tmp_path / "variables")
+    else:
+        (data,) = (tmp_path / "variables").glob("*.data*")
+        file = tmp_path / "saved_model.pb" if damage == "half" else data
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(UserError, match="TensorFlow cannot load") as refused:
+        load_classifier(tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_saved_model_that_fails_when_it_runs_is_refused(tmp_path: Path) -> None:
+    tf = pytest.importorskip("tensorflow")
+    images = tf.function(
+        lambda images: {"probabilities": tf.reshape(images, (7, 24 * 32 * 3))[:, :3]},
+        input_signature=[tf.TensorSpec((None, *COLOUR_IMAGE_SIZE, 3), name="images")],
+    )
+    tf.saved_model.save(tf.Module(), str(tmp_path), signatures={"images": images})
+    add_to_saved_model(tmp_path, METADATA)
+    model = load_classifier(tmp_path)
+    with pytest.raises(UserError, match="TensorFlow cannot run"):
+        model.predict_pixels(np.zeros((1, *COLOUR_IMAGE_SIZE, 3), np.uint8))
+
+
 def test_damaged_keras_file_is_refused(keras_models: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w") as archive:
@@ -211,6 +249,15 @@ def test_damaged_keras_file_is_refused(keras_models: dict[str, Path], tmp_path: 
     add_to_archive(path, METADATA)
     with pytest.raises(UserError, match="Keras cannot load"):
         load_classifier(path)
+
+
+def test_truncated_keras_file_is_refused(keras_models: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    whole = keras_models["colour"].read_bytes()
+    for content in (b"", whole[: len(whole) // 2], whole[:-1]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"model\.keras is damaged or incomplete"):
+            load_classifier(path)
 
 
 @pytest.mark.parametrize(
@@ -226,6 +273,59 @@ def test_keras_model_that_is_no_classifier_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=reason):
         load_classifier(keras_models[name])
+
+
+def hostile_layers(victim: Path) -> dict[str, dict[str, Any]]:
+    """Layers that would touch `victim`, if loading a model ran what a stranger wrote."""
+    code = f"open({str(victim)!r}, 'w')"
+    os_system = {"module": "os", "class_name": "function", "config": "system"}
+    return {
+        "another module": {"module": "os", "class_name": "system", "config": f"touch {victim}"},
+        "a builtin": {"module": "builtins", "class_name": "exec", "config": {"source": code}},
+        "a function as an activation": {
+            "module": "keras.layers",
+            "class_name": "Activation",
+            "config": {"name": "x", "activation": {**os_system, "registered_name": "system"}},
+        },
+        "a SavedModel elsewhere": {
+            "module": "keras.layers",
+            "class_name": "TFSMLayer",
+            "config": {"name": "x", "filepath": str(victim.parent)},
+        },
+    }
+
+
+@pytest.mark.parametrize("kind", hostile_layers(Path("x")))
+def test_loading_runs_no_code_of_a_stranger(tmp_path: Path, kind: str) -> None:
+    keras = pytest.importorskip("keras")
+    victim = tmp_path / "victim"
+    sound = keras.Sequential([keras.Input((*COLOUR_IMAGE_SIZE, 3)), keras.layers.Flatten()])
+    sound.save(tmp_path / "sound.keras")
+    with zipfile.ZipFile(tmp_path / "sound.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    config["config"]["layers"][-1] = hostile_layers(victim)[kind]
+    members["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(tmp_path / "hostile.keras", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    add_to_archive(tmp_path / "hostile.keras", METADATA)
+    with pytest.raises(UserError, match="Keras cannot load"):
+        load_classifier(tmp_path / "hostile.keras")
+    assert not victim.exists()
+
+
+def test_lambda_of_a_stranger_is_not_run(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    victim = tmp_path / "victim"
+    touch = eval(f"lambda x: [x[:, 0, 0], open({str(victim)!r}, 'w')][0]")
+    model = keras.Sequential([keras.Input((*COLOUR_IMAGE_SIZE, 3)), keras.layers.Lambda(touch)])
+    model.save(tmp_path / "hostile.keras")
+    add_to_archive(tmp_path / "hostile.keras", METADATA)
+    victim.unlink()
+    with pytest.raises(UserError, match="Keras cannot load"):
+        load_classifier(tmp_path / "hostile.keras")
+    assert not victim.exists()
 
 
 # Files that are no model.
@@ -349,6 +449,58 @@ def test_tflite_model_with_another_input_is_refused(
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
     with pytest.raises(UserError, match=reason):
         LiteRTModel(converter.convert())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="models are rehearsed in a fork")
+@pytest.mark.parametrize(
+    ("method", "number", "reason"),
+    [
+        ("__init__", signal.SIGABRT, r"crashes LiteRT \(SIGABRT\); it is damaged"),
+        ("__call__", signal.SIGSEGV, r"crashes LiteRT \(SIGSEGV\); it is damaged"),
+    ],
+)
+def test_model_that_ends_the_runtime_does_not_end_us(
+    colour_model: Path, monkeypatch: Any, method: str, number: signal.Signals, reason: str
+) -> None:
+    monkeypatch.setattr(LiteRTModel, method, lambda *_, **__: os.kill(os.getpid(), number))
+    with pytest.raises(UserError, match=reason):
+        load_classifier(colour_model)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="models are rehearsed in a fork")
+@pytest.mark.parametrize("method", ["__init__", "__call__"])
+def test_model_that_hangs_is_refused(colour_model: Path, monkeypatch: Any, method: str) -> None:
+    monkeypatch.setattr(litert, "LOAD_SECONDS", 1)
+    monkeypatch.setattr(litert, "RUN_SECONDS", 1)
+    monkeypatch.setattr(LiteRTModel, method, lambda *_, **__: signal.pause())
+    with pytest.raises(UserError, match="takes too long; it is damaged"):
+        load_classifier(colour_model)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="models are rehearsed in a fork")
+def test_model_that_takes_all_memory_is_refused(colour_model: Path, monkeypatch: Any) -> None:
+    def take_all(*_: object, **__: object) -> None:
+        raise UserError(f"has {len(bytes(litert.MAX_MEMORY + 1))}")
+
+    monkeypatch.setattr(litert, "MAX_MEMORY", 1 << 30)
+    monkeypatch.setattr(LiteRTModel, "__init__", take_all)
+    with pytest.raises(UserError, match="does not fit into memory"):
+        load_classifier(colour_model)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_model_of_either_type_takes_pixels_of_either_type(dtype: Any) -> None:
+    tf = pytest.importorskip("tensorflow")
+    function = tf.function(
+        lambda pixels: tf.cast(pixels[:, 0, 0], tf.float32),
+        input_signature=[tf.TensorSpec((1, 2, 2, 3), dtype)],
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
+    model = LiteRTModel(converter.convert())
+    pixels = np.arange(24).reshape(2, 2, 2, 3)
+    for other in (np.uint8, np.float32):
+        (values,) = model(pixels.astype(other))
+        np.testing.assert_array_equal(values, pixels[:, 0, 0])
 
 
 def test_loading_says_nothing_on_standard_error(colour_model: Path) -> None:

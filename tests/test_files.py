@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,61 @@ def test_folder_is_replaced_whole(tmp_path: Path) -> None:
             (temporary / content).touch()
     assert os.listdir(path) == ["two"]
     assert os.listdir(tmp_path) == ["model"]
+
+
+def test_what_belongs_together_is_replaced_together(tmp_path: Path) -> None:
+    def write(*names: str, fail: bool = False) -> None:
+        with files.replacing_together(tmp_path, last="done") as new:
+            for name in names:
+                files.write_text(new / name, str(names))
+            (new / "logs").mkdir()
+            if fail:
+                raise OSError("disk full")
+
+    write("done", "model")
+    with pytest.raises(OSError, match="disk full"):
+        write("done", "model", "labels", fail=True)
+    assert sorted(os.listdir(tmp_path)) == ["done", "logs", "model"]
+    assert {(tmp_path / name).read_text() for name in ("done", "model")} == {"('done', 'model')"}
+    write("done", "model", "labels")
+    assert sorted(os.listdir(tmp_path)) == ["done", "labels", "logs", "model"]
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from keras_flowers import files
+def kill(*paths):
+    os.kill(os.getpid(), signal.SIGKILL)
+path = pathlib.Path(sys.argv[1])
+with files.replacing(path) as temporary:
+    temporary.mkdir()
+    os.replace = kill
+"""
+
+
+def test_what_a_killed_process_left_is_removed_and_what_it_moved_away_comes_back(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "old").touch()
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(path)])
+    assert killed.returncode == -signal.SIGKILL
+    assert len(os.listdir(tmp_path)) == 1
+    with pytest.raises(OSError, match="disk full"), files.replacing(path):
+        raise OSError("disk full")
+    assert os.listdir(tmp_path) == ["model"]
+    assert os.listdir(path) == ["old"]
+
+
+def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    with files.replacing(path) as temporary:
+        temporary.write_text("ours")
+        # A lock belongs to the opened file, so that this is as good as another process.
+        files.write_text(path, "theirs")
+        assert path.read_text() == "theirs"
+    assert path.read_text() == "ours"
 
 
 def test_json_comes_back(tmp_path: Path) -> None:

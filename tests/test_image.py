@@ -8,6 +8,7 @@ import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import bad_photos
 import numpy as np
@@ -305,6 +306,18 @@ def test_refusals_name_the_photo_and_the_reason(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=reason) as caught:
             read_photo(path)
         assert str(caught.value).startswith(printable(path))
+
+
+def test_photo_without_permission_to_read_is_said(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(quarters(16, 16), "PNG"))
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # root may read everything
+    with pytest.raises(UserError, match=r"a\.png cannot be read \(Permission denied\)"):
+        read_photo(path)
 
 
 def test_named_pipe_is_refused_without_waiting(tmp_path: Path) -> None:

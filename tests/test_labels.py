@@ -8,11 +8,14 @@ import json
 import os
 import random
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keras_flowers.errors import UserError
 from keras_flowers.labels import (
@@ -221,6 +224,28 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path, read: Reader) -> None
         read(write(tmp_path / "empty.txt", ""))
 
 
+@settings(max_examples=200)
+@given(st.lists(st.text(max_size=12), max_size=5))
+def test_any_names_are_read_back_as_written_or_not_written(names: list[str]) -> None:
+    try:
+        text = format_labels(names)
+    except UserError as error:
+        assert "\n" not in str(error)
+    else:
+        assert parse_labels(text) == tuple(names)
+
+
+@settings(max_examples=200)
+@given(st.text(st.sampled_from("ab \t\n\r\x00\x85\u2028\ufeffé"), max_size=30))
+def test_any_text_is_names_that_can_be_written_or_a_user_error(text: str) -> None:
+    try:
+        names = parse_labels(text)
+    except UserError as error:
+        assert "\n" not in str(error)
+    else:
+        assert len(names) == len(set(names)) == len(format_labels(names).splitlines())
+
+
 # Udacity's cat_to_name.json
 
 
@@ -278,6 +303,14 @@ def test_other_numberings_are_refused(tmp_path: Path, content: object, message: 
         read_category_names(path)
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@settings(max_examples=50)
+@given(st.permutations(range(1, len(FLOWER_NAMES) + 1)))
+def test_category_names_come_in_tfds_order_however_they_are_written(order: list[int]) -> None:
+    content = json.dumps({str(number): FLOWER_NAMES[number - 1] for number in order})
+    with tempfile.TemporaryDirectory() as folder:
+        assert read_category_names(write(Path(folder) / "names.json", content)) == FLOWER_NAMES
 
 
 def test_zero_based_flower_names_are_refused_not_shifted(tmp_path: Path) -> None:

@@ -5,22 +5,33 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from conftest import fill
 
 pytest.importorskip("tensorflow", reason="training needs the extra [train]")
 
-from keras_flowers import data, demo, evaluate, train
+from keras_flowers import cli, data, demo, evaluate, export, train
 from keras_flowers.classifier import load_classifier
 from keras_flowers.config import TrainConfig
 from keras_flowers.errors import UserError
 from keras_flowers.features import KeptFeatures, keep_features
+from keras_flowers.files import only_writer
 from keras_flowers.fit import FitSettings, fit, predict
 from keras_flowers.metadata import read_metadata
-from keras_flowers.model import FEATURES, cut
+from keras_flowers.model import FEATURES, build_head, cut
 from keras_flowers.whitening import fit_whitening
+
+SETTINGS = FitSettings(
+    epochs=6, batch_size=32, learning_rate=0.01, weight_decay=0.01, label_smoothing=0.1, seed=3
+)
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +115,24 @@ def test_evaluating_the_saved_model_gives_the_scores_of_training(
     assert (tmp_path / "report" / "confusion_matrix.png").stat().st_size > 1000
 
 
-def test_model_of_other_labels_is_refused(run: Path, config: TrainConfig, tmp_path: Path) -> None:
-    model = run / "model.keras"
-    copy = tmp_path / "model.keras"
-    copy.write_bytes(model.read_bytes().replace(b"red trefoil", b"red treFOIL"))
-    with pytest.raises(UserError):
-        evaluate.main([str(copy), "--data_dir", config.cache_dir])
+@pytest.mark.parametrize("labels", [("poppy",), tuple(name for name, *_ in demo.CLASSES)[::-1]])
+def test_model_of_other_labels_is_refused(
+    run: Path, config: TrainConfig, tmp_path: Path, labels: tuple[str, ...]
+) -> None:
+    metadata = read_metadata(run / "model.keras")
+    members = dataclasses.replace(metadata, labels=labels).members()
+    with (
+        zipfile.ZipFile(run / "model.keras") as whole,
+        zipfile.ZipFile(tmp_path / "model.keras", "w") as copy,
+    ):
+        for name in whole.namelist():
+            copy.writestr(name, members.get(name, whole.read(name)))
+    for command in (
+        lambda: evaluate.main([str(tmp_path / "model.keras"), "--data_dir", config.cache_dir]),
+        lambda: export.photos_of(tmp_path / "model.keras", "test", config.cache_dir),
+    ):
+        with pytest.raises(UserError, match="label|classes differently"):
+            command()
 
 
 def test_finished_run_is_not_replaced_unasked(run: Path, config: TrainConfig) -> None:
@@ -124,11 +147,38 @@ def test_same_seed_gives_the_same_weights_and_config_repeats_a_run(
 ) -> None:
     settings = json.loads((run / "config.json").read_text())["settings"]
     assert settings["shrinkage"] in train.SHRINKAGES
-    again = TrainConfig(**{**settings, "output": str(folder / "again")})
-    train.train_and_evaluate(again)
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 96, 96, 3), np.uint8)
-    one, other = (load_classifier(folder / name).run(pixels) for name in ("run", "again"))
-    np.testing.assert_array_equal(one, other)
+    again = ["--config", str(run / "config.json"), "--output", str(folder / "again")]
+    assert train.main(again) == 0
+    weights = []
+    for name in ("run", "again"):
+        with zipfile.ZipFile(folder / name / "model.keras") as archive:
+            weights.append(archive.read("model.weights.h5"))
+    assert weights[0] == weights[1]
+
+
+def test_config_says_with_what_the_run_was_made(run: Path) -> None:
+    content = json.loads((run / "config.json").read_text())
+    assert content["settings"]["seed"] == 0
+    assert None not in (content["settings"][name] for name in ("image_size", "temperature"))
+    assert content["versions"].keys() == {
+        "keras_flowers",
+        "python",
+        "tensorflow",
+        "keras",
+        "numpy",
+        "ai-edge-litert",
+    }
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"settings": {"seed": "x"}}'])
+def test_damaged_config_is_said_before_anything_is_done(
+    run: Path, tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(content)
+    (error,) = errors_of(lambda: train.main(["--config", str(config)]), capsys)
+    assert "config.json" in error or "seed" in error
+    assert not (tmp_path / "saved_models").exists()
 
 
 def test_training_on_validation_photos_needs_settings_chosen_before(config: TrainConfig) -> None:
@@ -194,6 +244,15 @@ def test_head_on_kept_features_is_the_full_model_on_photos(parts: tuple) -> None
     np.testing.assert_allclose(predict(tail, kept), full, atol=5e-3)
 
 
+def test_features_are_kept_on_however_many_models_were_built_before(
+    run: Path, config: TrainConfig, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # `run` is there, and with it the base, so that other models are built before this one.
+    again = dataclasses.replace(config, output=str(folder / "kept"), epochs=1)
+    train.train_and_evaluate(again)
+    assert capsys.readouterr().out.count("features kept from an earlier run") == 3
+
+
 def test_damaged_features_are_found_said_and_made_again(
     parts: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,34 +271,113 @@ def test_damaged_features_are_found_said_and_made_again(
     assert "kept from an earlier run" in capsys.readouterr().out
 
 
+def test_features_of_other_photos_are_found_said_and_made_again(
+    parts: tuple, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, trunk, _, photos, kept = parts
+    other = data.load_photos(demo.DATASET, "test[:80]+validation", config.cache_dir)
+    keep_features(trunk, other, views=[0], seed=0, folder=tmp_path / "other")
+    keep_features(trunk, photos, views=[0], seed=0, folder=tmp_path)
+    (file,) = tmp_path.glob("*.npy")
+    for suffixes in ([".npy", ".json"], [".npy"]):
+        for suffix in suffixes:
+            (foreign,) = (tmp_path / "other").glob(f"*{suffix}")
+            shutil.copy(foreign, file.with_suffix(suffix))
+        again = keep_features(trunk, photos, views=[0], seed=0, folder=tmp_path)
+        assert f"{file} are damaged: they are made again" in capsys.readouterr().err
+        np.testing.assert_array_equal(again.views[0], kept.views[0])
+        np.testing.assert_array_equal(again.labels, kept.labels)
+
+
+def test_damaged_base_of_the_demo_is_made_again(
+    run: Path, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (demo.DATASET, "drawn_flowers_base.keras"):
+        (tmp_path / name).symlink_to(Path(config.cache_dir) / name)
+    base = demo.prepare(tmp_path)
+    whole = base.read_bytes()
+    base.unlink()
+    base.write_bytes(whole[:1000])
+    assert zipfile.is_zipfile(demo.prepare(tmp_path))
+    assert "is damaged: it is made again" in capsys.readouterr().err
+
+
 def test_interrupted_training_ends_with_the_same_weights(
     parts: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("keras_flowers.fit.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
     _, _, tail, _, kept = parts
-    start = [variable.numpy() for variable in tail.variables]
-    settings = FitSettings(
-        epochs=6, batch_size=32, learning_rate=0.01, weight_decay=0.01, label_smoothing=0.1, seed=3
-    )
-
-    def train_from_start(checkpoint: Path, stop_after: int | None = None) -> list[np.ndarray]:
-        def stop(row: dict[str, float]) -> None:
-            if row["epoch"] == stop_after:
-                raise KeyboardInterrupt
-
-        for variable, value in zip(tail.variables, start, strict=True):
-            variable.assign(value)
-        fit(tail, kept, kept, settings, checkpoint=checkpoint, title="head", on_epoch=stop)
-        return [variable.numpy() for variable in tail.variables]
-
-    straight = train_from_start(tmp_path / "straight.npz")
+    straight = head_trained(tail, kept, tmp_path / "straight.npz")
     with pytest.raises(KeyboardInterrupt):
-        train_from_start(tmp_path / "resumed.npz", stop_after=4)
+        head_trained(tail, kept, tmp_path / "resumed.npz", stop_after=4)
     assert (tmp_path / "resumed.npz").exists()
-    for one, other in zip(straight, train_from_start(tmp_path / "resumed.npz"), strict=True):
+    for one, other in zip(
+        straight, head_trained(tail, kept, tmp_path / "resumed.npz"), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
-    for variable, value in zip(tail.variables, start, strict=True):
-        variable.assign(value)
+
+
+def head_trained(
+    tail: Any, kept: KeptFeatures, checkpoint: Path, *, stop_after: int = 0, dropout: float = 0.0
+) -> list[np.ndarray]:
+    """The weights of a new head after six epochs; `stop_after` is the last before Ctrl-C."""
+
+    def stop(row: dict[str, float]) -> None:
+        if row["epoch"] == stop_after:
+            raise KeyboardInterrupt
+
+    head = build_head(tail, dropout, seed=3)
+    fit(head, kept, kept, SETTINGS, checkpoint=checkpoint, title="head", on_epoch=stop)
+    return list(head.get_weights())
+
+
+def test_checkpoint_of_another_training_is_found_said_and_made_anew(
+    parts: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, tail, _, kept = parts
+    other_features = KeptFeatures([view * np.float16(2) for view in kept.views], kept.labels)
+    checkpoint = tmp_path / "head.npz"
+    expected = head_trained(tail, kept, tmp_path / "straight.npz")
+    for make in (
+        lambda: head_trained(tail, other_features, checkpoint),
+        lambda: head_trained(tail, kept, checkpoint, dropout=0.5),
+    ):
+        checkpoint.unlink(missing_ok=True)
+        make()
+        capsys.readouterr()
+        weights = head_trained(tail, kept, checkpoint)
+        assert "is of other settings or photos" in capsys.readouterr().err
+        for one, other in zip(weights, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_damaged_checkpoint_is_found_said_and_made_anew(
+    parts: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, tail, _, kept = parts
+    checkpoint = tmp_path / "head.npz"
+    expected = head_trained(tail, kept, checkpoint)
+    whole = checkpoint.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    for damaged in (whole[:-100], flipped):
+        checkpoint.write_bytes(damaged)
+        weights = head_trained(tail, kept, checkpoint)
+        assert f"{checkpoint} is damaged" in capsys.readouterr().err
+        for one, other in zip(weights, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_checksum_changes_with_each_part_of_the_features() -> None:
+    view, labels = np.arange(6, dtype=np.float16).reshape(3, 2), np.arange(3)
+    variants = [
+        KeptFeatures([view], labels),
+        KeptFeatures([view], labels[::-1]),
+        KeptFeatures([view, view], labels),
+        KeptFeatures([view, view + 1], labels),
+        KeptFeatures([view + 1, view], labels),
+    ]
+    assert len({features.checksum() for features in variants}) == len(variants)
 
 
 def test_diverging_loss_is_said(parts: tuple, tmp_path: Path) -> None:
@@ -269,6 +407,12 @@ def test_whitened_features_vary_equally_within_the_classes() -> None:
     np.testing.assert_allclose(rest.T @ rest / len(rest), np.eye(6), atol=0.05)
 
 
+def test_photos_that_do_not_differ_within_a_class_are_said() -> None:
+    features = KeptFeatures([np.eye(4, dtype=np.float16)], np.arange(4))
+    with pytest.raises(UserError, match="no two photos of a class differ"):
+        fit_whitening(features, 4, shrinkage=1.0)
+
+
 def test_folded_layer_gives_the_logits_of_the_layer_on_whitened_features() -> None:
     random = np.random.default_rng(0)
     labels = np.arange(60) % 3
@@ -281,3 +425,122 @@ def test_folded_layer_gives_the_logits_of_the_layer_on_whitened_features() -> No
         whitening.apply(features).views[0].astype(np.float64) @ kernel + bias,
         atol=1e-2,
     )
+
+
+# A full or read-only disk.
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.parent.name != "checkpoints"
+    }
+
+
+def errors_of(main: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What a command that must fail says, but for progress bars and TensorFlow."""
+    with pytest.raises(SystemExit) as ended:
+        cli.run(main)
+    assert ended.value.code == cli.EXIT_BAD_INPUT
+    output = capsys.readouterr().err
+    assert "Traceback" not in output
+    return [line for line in output.splitlines() if line.startswith("error: ")]
+
+
+@pytest.mark.parametrize("kibibytes", [8, 100, 350])
+def test_full_disk_is_one_line_and_leaves_the_earlier_run(
+    run: Path,
+    config: TrainConfig,
+    small_disk: Path,
+    capsys: pytest.CaptureFixture[str],
+    kibibytes: int,
+) -> None:
+    output = shutil.copytree(run, small_disk / "run")
+    before = contents(output)
+    fill(small_disk, kibibytes << 10)
+    arguments = ["--demo", "--cache_dir", config.cache_dir, "--output", str(output)]
+    arguments += ["--overwrite", "--epochs", "1", "--shrinkage", "1"]
+    (error,) = errors_of(lambda: train.main(arguments), capsys)
+    assert error.startswith(f"error: No space left on device: {output}/")
+    assert contents(output) == before
+
+
+def test_full_disk_while_features_are_kept_is_an_error_that_names_the_place(
+    parts: tuple, small_disk: Path
+) -> None:
+    _, trunk, _, photos, _ = parts
+    keep = lambda: keep_features(trunk, photos, views=[0], seed=0, folder=small_disk)  # noqa: E731
+    fill(small_disk, 16 << 10)
+    with pytest.raises(OSError, match=f"No space left on device: '{small_disk}/"):
+        keep()
+    assert [path.name for path in small_disk.iterdir()] == ["ballast"]
+    (small_disk / "ballast").unlink()
+    keep()
+
+
+def test_full_disk_while_exporting_leaves_the_earlier_export(run: Path, small_disk: Path) -> None:
+    model = run / "model.keras"
+
+    def write() -> None:
+        export.export_saved_model(model, small_disk)
+        export.export_tflite(model, small_disk, ["float32"])
+
+    write()
+    before = contents(small_disk)
+    for kibibytes in (8, 300):
+        fill(small_disk, kibibytes << 10)
+        with pytest.raises(OSError, match=f"No space left on device: '{small_disk}/1'"):
+            export.export_saved_model(model, small_disk)
+    with pytest.raises(OSError, match=r"No space left on device: .*float32\.tflite'"):
+        fill(small_disk, 8 << 10)
+        export.export_tflite(model, small_disk, ["float32"])
+    (small_disk / "ballast").unlink()
+    assert contents(small_disk) == before
+
+
+def test_read_only_output_is_one_line_before_anything_is_done(
+    run: Path, config: TrainConfig, small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished = shutil.copytree(run, small_disk / "run")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    cache = config.cache_dir + "_never_made"
+    for output, options in ((finished, ["--overwrite"]), (small_disk / "new", [])):
+        arguments = ["--demo", "--cache_dir", cache, "--output", str(output), *options]
+        (error,) = errors_of(lambda arguments=arguments: train.main(arguments), capsys)
+        assert error.startswith(f"error: Read-only file system: {output}")
+    assert not Path(cache).exists()
+    with pytest.raises(OSError, match=f"Read-only file system: '{finished}"):
+        export.export_tflite(finished / "model.keras", finished, ["float32"])
+
+
+def test_second_run_into_a_directory_is_refused_and_changes_nothing(
+    run: Path, config: TrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(run)
+    arguments = ["--demo", "--cache_dir", config.cache_dir, "--output", str(run)]
+    with only_writer(run):
+        for option in ("--overwrite", "--export"):
+            (error,) = errors_of(lambda option=option: train.main([*arguments, option]), capsys)
+            assert error.startswith(f"error: another run is writing to {run}; wait for it")
+    assert contents(run) == before
+
+
+def test_export_goes_on_in_a_finished_run_of_the_same_settings_only(
+    run: Path,
+    config: TrainConfig,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exported = []
+    monkeypatch.setattr(
+        "keras_flowers.verify.export_and_verify", lambda run, **_: not exported.append(run)
+    )
+    arguments = ["--demo", "--cache_dir", config.cache_dir, "--output", str(run), "--export"]
+    assert train.main(arguments) == 0
+    assert exported == [run]
+    assert f"{run} is trained already" in capsys.readouterr().out
+    for other in (["--seed", "1"], ["--temperature", "2"], ["--image_size", "64"]):
+        with pytest.raises(UserError, match="holds a finished model"):
+            train.main([*arguments, *other])
+    assert exported == [run]
