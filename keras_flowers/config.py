@@ -59,6 +59,22 @@ class TrainConfig:
     temperature: float | None = _option(
         None, "by which the logits are divided in the end (default: calibrated on validation)"
     )
+    # Fine-tuning.
+    fine_tune: str | None = _option(
+        None,
+        "when the head is trained, train the base too: all, or the layers behind the one named",
+    )
+    teacher: str | None = _option(
+        None, "finished run whose answers, about blended photos, fine-tuning learns; not the labels"
+    )
+    distillation_temperature: float = _option(
+        3.5, "by which the teacher's logits are divided: above 1, to be unsure teaches more"
+    )
+    fine_tune_views: int = _option(
+        16, "random views of each photo, kept at the layer named (all: new ones in each epoch)"
+    )
+    fine_tune_epochs: int = _option(4, "passes over these views (all: over the photos)")
+    fine_tune_learning_rate: float = _option(1e-3, "of AdamW at its highest, after a warm-up")
     seed: int = _option(0, "of everything random; the same seed gives the same model")
     # Where things go.
     output: str | None = _option(None, "run directory (default: saved_models/<base>)")
@@ -80,12 +96,18 @@ class TrainConfig:
             ("weight_decay", 0 <= self.weight_decay < 100, "0 or more"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "0 to less than 1"),
             ("temperature", self.temperature is None or self.temperature > 0, "more than 0"),
+            ("fine_tune_views", 1 <= self.fine_tune_views <= 1000, "1 to 1000"),
+            ("fine_tune_epochs", 1 <= self.fine_tune_epochs <= 1000, "1 to 1000"),
+            ("fine_tune_learning_rate", 0 < self.fine_tune_learning_rate < 100, "more than 0"),
+            ("distillation_temperature", self.distillation_temperature >= 1, "1 or more"),
             ("seed", 0 <= self.seed < 2**20, f"0 to {2**20 - 1}"),
         )
         for name, holds, expected in checks:
             value = getattr(self, name)
             if not holds or (isinstance(value, float) and not math.isfinite(value)):
                 raise UserError(f"--{name}: expected {expected}, got {value}")
+        if self.teacher is not None and self.fine_tune is None:
+            raise UserError("--teacher teaches fine-tuning; add --fine_tune LAYER, or all")
         object.__setattr__(self, "base", find_base(self.base))
 
     @property

@@ -6,12 +6,8 @@ import dataclasses
 import json
 import sys
 import time
-        key={
-            **dataclasses.asdict(settings),
-            "layers": [_without_name(layer) for layer in tail.layers],
-            "start": [_checksum(variable) for variable in tail.variables],
-            "inputs": [one.checksum() for one in (train, validation) if one is not None],
-        },
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -89,16 +85,12 @@ def fit(
     tail.compile(optimizer, loss, metrics=["accuracy"])
     state = _State(
         variables=[*tail.variables, *optimizer.variables],
-<<<<<<< HEAD
-        key={**dataclasses.asdict(settings), "steps": steps, **identity},
-=======
         key={
             **dataclasses.asdict(settings),
             "layers": [_without_name(layer) for layer in tail.layers],
             "start": [_checksum(variable) for variable in tail.variables],
-            "features": [one.checksum() for one in (train, validation) if one is not None],
+            "inputs": [one.checksum() for one in (train, validation) if one is not None],
         },
->>>>>>> faults
         path=checkpoint,
     )
     history = state.restore()
@@ -115,9 +107,7 @@ def fit(
         mininterval=0.1 if sys.stderr.isatty() else 10,
     ) as bar:
         tail.fit(
-            _with_probabilities(
-                train.batches(settings.batch_size, settings.seed, epochs), classes
-            ),
+            _with_probabilities(train.batches(settings.batch_size, settings.seed, epochs), classes),
             steps_per_epoch=steps,
             initial_epoch=epochs.start,
             epochs=epochs.stop,
@@ -142,9 +132,7 @@ def _schedule(settings: FitSettings, steps: int) -> Any:
     warmup = round(settings.warmup * steps)
     if not warmup:
         return schedule(settings.learning_rate, steps)
-    return schedule(
-        0.0, steps - warmup, warmup_target=settings.learning_rate, warmup_steps=warmup
-    )
+    return schedule(0.0, steps - warmup, warmup_target=settings.learning_rate, warmup_steps=warmup)
 
 
 @dataclass(frozen=True)

@@ -128,12 +128,26 @@ def cut(model: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
 
     Returns:
         trunk: pixels -> output of `layer`; tail: output of `layer` -> probabilities.
+
+    Raises:
+        UserError: There is no such layer, or others lead around it.
     """
+    if layer not in [one.name for one in model.layers]:
+        raise UserError(
+            f"the model has no layer {layer!r}; among those it has are "
+            + ", ".join(one.name for one in model.layers if isinstance(one, keras.layers.Add))
+        )
     tensor = model.get_layer(layer).output
-    return (
-        keras.Model(model.inputs[0], tensor, name="trunk"),
-        keras.Model(tensor, model.outputs[0], name="tail"),
-    )
+    try:
+        return (
+            keras.Model(model.inputs[0], tensor, name="trunk"),
+            keras.Model(tensor, model.outputs[0], name="tail"),
+        )
+    except ValueError:
+        raise UserError(
+            f"the model cannot be cut behind {layer!r}, since other layers lead around it to the "
+            "head; choose one nearer to the input, at the end of a block"
+        ) from None
 
 
 def build_head(tail: keras.Model, dropout: float, seed: int) -> keras.Model:
@@ -147,6 +161,27 @@ def build_head(tail: keras.Model, dropout: float, seed: int) -> keras.Model:
         tail.output_shape[-1], "softmax", kernel_initializer="zeros", name=OUTPUT
     )
     return keras.Model(features, dense(x))
+
+
+def logits_of(model: keras.Model) -> keras.Model:
+    """The model without its softmax: pixels -> logits [N, classes]."""
+    layer = model.get_layer(OUTPUT)
+    logits = keras.layers.Dense(model.output_shape[-1], name="logits")
+    logits_model = keras.Model(model.inputs[0], logits(model.get_layer(FEATURES).output))
+    logits.set_weights(layer.get_weights())
+    return logits_model
+
+
+def unfreeze_base(model: keras.Model) -> None:
+    """Lets everything below the head be trained, and nothing else.
+
+    The head stays as it was trained: the base comes to meet it. Batch norms stay in inference mode,
+    since a few photos a class would spoil their statistics (keras#20285: they must not be
+    trainable, `training=False` is not enough).
+    """
+    for layer in model.layers:
+        fixed = isinstance(layer, keras.layers.BatchNormalization) or layer.name == OUTPUT
+        layer.trainable = not fixed
 
 
 def divide_logits(model: keras.Model, temperature: float) -> None:

@@ -189,7 +189,7 @@ def _weights(pool: keras.Model) -> Array:
 
 
 def _pool(poolings: list[_Pooling], scale: Array) -> keras.KerasTensor:
-    """Pools with convolutions and multiplies by `scale` [features]: a tensor [N, 1, 1, features]."""
+    """Pools with convolutions and multiplies by `scale`, one a feature: [N, 1, 1, features]."""
     parts, start = [], 0
     for pooling in poolings:
         (height, channels), width = pooling.rows.shape, len(pooling.columns)
