@@ -353,6 +353,8 @@ def _write_run(
     provenance = {
         "package": f"keras_flowers {__version__}",
         "base": config.base,
+        "fine_tune": config.fine_tune,
+        "teacher": config.teacher,
         "dataset": train.dataset,
         "trained_on": {"split": train.split, "photos": train.count},
         "scores": results,
