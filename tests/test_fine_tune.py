@@ -71,12 +71,10 @@ def test_layers_behind_the_cut_are_trained_and_no_others(
     differ = {name for name in before if changed(before[name], after[name])}
     # The head is only divided by another temperature.
     assert differ - {OUTPUT} == {
-        f"conv_{kind}_{number}" for kind in ("dw", "pw") for number in range(1, 6)
-    } - {"conv_pw_5"}
+        f"conv_{kind}_{number}" for kind in ("dw", "pw") for number in range(1, 5)
+    }
     kernels = [weights[OUTPUT][0].astype(np.float64) for weights in (before, after)]
-    np.testing.assert_allclose(
-        *(kernel / np.linalg.norm(kernel) for kernel in kernels), atol=1e-6
-    )
+    np.testing.assert_allclose(*(kernel / np.linalg.norm(kernel) for kernel in kernels), atol=1e-6)
 
 
 def test_tuned_model_still_names_the_flowers(tuned: TrainConfig) -> None:
@@ -178,18 +176,19 @@ def test_streamed_photos_are_new_in_each_epoch_and_the_same_after_a_resume(
 ) -> None:
     photos = data.load_photos(demo.DATASET, "train[:20]", frozen.cache_dir)
     stream = StreamedPhotos(photos, (96, 96), seed=0)
-    one, two = (list(stream.batches(8, 0, range(epoch, epoch + 1))) for epoch in (0, 1))
-    (_, resumed) = [batch for batch in stream.batches(8, 0, range(2))][2:4], two
-    assert stream.steps(8) == len(one) == 3
+    straight = list(stream.batches(8, 0, range(2)))
+    first, second = straight[:3], straight[3:]
+    assert stream.steps(8) == len(first) == len(second)
     for (pixels, labels), (same, right) in zip(
-        list(stream.batches(8, 0, range(2)))[3:], resumed, strict=True
+        list(stream.batches(8, 0, range(1, 2))), second, strict=True
     ):
         np.testing.assert_array_equal(pixels, same)
         np.testing.assert_array_equal(labels, right)
-    assert (one[0][0] != two[0][0]).mean() > 0.5
-    assert sorted(np.concatenate([labels for _, labels in one])) == sorted(
-        np.concatenate([labels for _, labels in stream.whole(8)])
-    )
+    assert (first[0][0] != second[0][0]).mean() > 0.5
+    for epoch in (first, second):
+        assert sorted(np.concatenate([labels for _, labels in epoch])) == sorted(
+            np.concatenate([labels for _, labels in stream.whole(8)])
+        )
 
 
 def test_tail_on_kept_activations_is_the_full_model(tuned: TrainConfig) -> None:
