@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -485,7 +486,7 @@ def test_model_that_ends_the_runtime_does_not_end_us(
 def test_model_that_hangs_is_refused(colour_model: Path, monkeypatch: Any, method: str) -> None:
     monkeypatch.setattr(litert, "LOAD_SECONDS", 1)
     monkeypatch.setattr(litert, "RUN_SECONDS", 1)
-    monkeypatch.setattr(LiteRTModel, method, elsewhere(signal.pause))
+    monkeypatch.setattr(LiteRTModel, method, elsewhere(lambda: time.sleep(5)))
     with pytest.raises(UserError, match="takes too long; it is damaged"):
         load_classifier(colour_model)
 
