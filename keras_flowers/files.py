@@ -57,24 +57,36 @@ def replacing_together(folder: Path, last: str) -> Iterator[Path]:
 def _holder(path: Path) -> Iterator[Path]:
     """A hidden folder beside `path` to write in; those that killed processes left are removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        with suppress(OSError), _locked(left):
-            if (left / "old").exists() and not path.exists():
-                os.rename(left / "old", path)
-            shutil.rmtree(left)
-    # Locked before it has the name by which others find it. What is renamed out of it has the
-    # ordinary permissions, while mkdtemp makes folders that only their owner may read.
-    new = Path(tempfile.mkdtemp(prefix=".new.", dir=path.parent))
-    holder = path.parent / f".{path.name}{new.suffix}.part"
-    try:
-        with _locked(new):
-            new.rename(holder)
+    with ExitStack() as stack:
+        try:
+            with ExitStack() as turn:
+                # One after the other, so that nobody takes a new folder for one that was left. A
+                # file system that cannot lock folders keeps what was left.
+                with suppress(OSError):
+                    turn.enter_context(_locked(path.parent, wait=True))
+                for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+                    _remove_if_left(left, path.parent)
+                holder = _make_beside(path)
+                stack.callback(shutil.rmtree, holder, ignore_errors=True)
+                with suppress(OSError):
+                    stack.enter_context(_locked(holder))
             yield holder
-    except Exception as error:
-        raise _refusal(error, path) or error from None
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(holder, ignore_errors=True)
+        except Exception as error:
+            raise _refusal(error, path) or error from None
+
+
+def _make_beside(path: Path) -> Path:
+    # What is renamed out of it has the ordinary permissions, while mkdtemp makes folders that only
+    # their owner may read.
+    return Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+
+
+def _remove_if_left(holder: Path, folder: Path) -> None:
+    with suppress(OSError), _locked(holder):
+        for old in (holder / "old").glob("*"):
+            if not (folder / old.name).exists():
+                os.rename(old, folder / old.name)
+        shutil.rmtree(holder)
 
 
 def _refusal(error: Exception, path: Path) -> OSError | None:
@@ -96,7 +108,8 @@ def _write_through(path: Path) -> None:
 
 def _move(written: Path, path: Path, holder: Path) -> None:
     if written.is_dir() and path.exists():
-        os.rename(path, holder / "old")
+        (holder / "old").mkdir(exist_ok=True)
+        os.rename(path, holder / "old" / path.name)
     os.replace(written, path)
 
 
@@ -135,7 +148,8 @@ def only_writer(folder: Path) -> Iterator[None]:
     lock.touch()
     with ExitStack() as stack:
         try:
-            stack.enter_context(_locked(lock))
+            if fcntl is not None:
+                stack.enter_context(_locked(lock))
         except BlockingIOError:
             raise UserError(
                 f"another run is writing to {folder}; wait for it or choose another --output"
@@ -144,18 +158,18 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Holds a file or folder.
 
     Raises:
-        BlockingIOError: another process holds it.
+        BlockingIOError: another process holds it, and `wait` is false.
+        OSError: The file system cannot lock it.
     """
     if fcntl is None:
-        yield
-        return
-    descriptor = os.open(path, os.O_RDONLY)
+        raise OSError("this system cannot lock files")
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(descriptor)

@@ -16,7 +16,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-COMMAND = ["--demo", "--export", "--views", "2", "--epochs", "6"]
+COMMAND = ["--demo", "--export", "--views", "2", "--epochs", "4"]
+COMMAND += [f"--{split}_split={split}[:32]" for split in ("train", "validation", "test")]
 CACHE, RUN = "cache", "run"
 LONGEST_DELAY = 0.2
 """Seconds from the event that chooses the moment to the kill; most events are closer together."""
@@ -120,13 +121,15 @@ def main(folder: Path, kills: int, seed: int) -> dict[str, int]:
     assert code == 0, (straight / "log").read_text()
     choose = random.Random(seed)
     found = {"killed": 0, "stopped": 0, "ended": 0, "weights": 0, "files": 0}
-    code = -1
+    code, left = -1, events
     while found["killed"] < kills or code != 0:
-        number = choose.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGINT])
-        kill_at = choose.randint(1, events) if found["killed"] < kills else None
+        # Ctrl-C now and then.
+        number = signal.SIGINT if (found["killed"] + found["stopped"]) % 4 == 1 else signal.SIGKILL
+        kill_at = choose.randint(1, left) if found["killed"] < kills else None
         delay = choose.choice([0.0, choose.uniform(0, LONGEST_DELAY)])
         interrupted = folder / str(found["ended"])
-        _, code = wait(*start(interrupted), number, kill_at, delay)
+        touched, code = wait(*start(interrupted), number, kill_at, delay)
+        left = events if code == 0 else max(left - touched, 1)
         log = (interrupted / "log").read_text()
         if code == -signal.SIGKILL:
             found["killed"] += 1

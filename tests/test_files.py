@@ -87,22 +87,26 @@ from keras_flowers import files
 def kill(*paths):
     os.kill(os.getpid(), signal.SIGKILL)
 path = pathlib.Path(sys.argv[1])
-with files.replacing(path) as temporary:
-    temporary.mkdir()
+together = sys.argv[2] == "together"
+with files.replacing_together(path.parent, "done") if together else files.replacing(path) as new:
+    (new / "model" if together else new).mkdir()
     os.replace = kill
 """
 
 
+@pytest.mark.parametrize("how", ["together", "alone"])
 def test_what_a_killed_process_left_is_removed_and_what_it_moved_away_comes_back(
-    tmp_path: Path,
+    tmp_path: Path, how: str
 ) -> None:
     path = tmp_path / "model"
     path.mkdir()
     (path / "old").touch()
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(path)])
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(path), how])
     assert killed.returncode == -signal.SIGKILL
+    assert not path.exists()
     assert len(os.listdir(tmp_path)) == 1
-    with pytest.raises(OSError, match="disk full"), files.replacing(path):
+    next_one = tmp_path / "done" if how == "together" else path
+    with pytest.raises(OSError, match="disk full"), files.replacing(next_one):
         raise OSError("disk full")
     assert os.listdir(tmp_path) == ["model"]
     assert os.listdir(path) == ["old"]

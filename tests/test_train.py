@@ -337,15 +337,15 @@ def test_checkpoint_of_another_training_is_found_said_and_made_anew(
     _, _, tail, _, kept = parts
     other_features = KeptFeatures([view * np.float16(2) for view in kept.views], kept.labels)
     checkpoint = tmp_path / "head.npz"
-    expected = head_trained(tail, kept, tmp_path / "straight.npz")
+    expected = head_trained(tail, kept, tmp_path / "straight.npz", dropout=0.2)
     for make in (
-        lambda: head_trained(tail, other_features, checkpoint),
+        lambda: head_trained(tail, other_features, checkpoint, dropout=0.2),
         lambda: head_trained(tail, kept, checkpoint, dropout=0.5),
     ):
         checkpoint.unlink(missing_ok=True)
         make()
         capsys.readouterr()
-        weights = head_trained(tail, kept, checkpoint)
+        weights = head_trained(tail, kept, checkpoint, dropout=0.2)
         assert "is of other settings or photos" in capsys.readouterr().err
         for one, other in zip(weights, expected, strict=True):
             np.testing.assert_array_equal(one, other)
