@@ -21,9 +21,10 @@ def import_tensorflow() -> None:
     """
     if "tensorflow" in sys.modules:
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Errors too: those that matter are exceptions as well, those that do not puzzle people.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with _standard_error_closed():
+        with standard_error_closed():
             import keras  # noqa: F401
             import tensorflow as tf
 
@@ -33,7 +34,8 @@ def import_tensorflow() -> None:
 
 
 @contextlib.contextmanager
-def _standard_error_closed() -> Iterator[None]:
+def standard_error_closed() -> Iterator[None]:
+    """Discards what is written to standard error meanwhile."""
     # At the level of the file descriptor: the lines come from C++, not through sys.stderr.
     sys.stderr.flush()
     kept = os.dup(2)

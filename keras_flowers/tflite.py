@@ -9,6 +9,8 @@ import keras
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from keras_flowers.backend import standard_error_closed
+
 
 def convert(model: keras.Model, batch_size: int | None = 1) -> bytes:
     """Converts to float32 TFLite.
@@ -42,6 +44,6 @@ def converter_for(model: keras.Model, batch_size: int | None = 1) -> tf.lite.TFL
 
 def run_quietly(converter: tf.lite.TFLiteConverter) -> bytes:
     """Converts without the pages that the converter prints."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), standard_error_closed():
         content: bytes = converter.convert()
     return content

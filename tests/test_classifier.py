@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import keras_flowers
-from keras_flowers import classifier, litert
-from keras_flowers.classifier import Classifier, Prediction, default_model, load_classifier
+from keras_flowers import litert
+from keras_flowers.classifier import Classifier, Prediction, load_classifier
 from keras_flowers.errors import UserError
 from keras_flowers.litert import LiteRTModel
 from keras_flowers.metadata import (
@@ -533,31 +533,6 @@ def test_warnings_of_the_runtime_are_passed_on(capfd: pytest.CaptureFixture[str]
     with litert._without_infos():
         os.write(2, b"INFO: Created a delegate.\nWARNING: something is odd\n")
     assert capfd.readouterr().err == "WARNING: something is odd\n"
-
-
-# The model to take when none is named.
-
-
-def test_newest_run_is_the_default(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(classifier.resources, "files", lambda _: tmp_path / "package")
-    with pytest.raises(UserError, match="no model was given and none lies under saved_models/"):
-        default_model()
-    for age, name in enumerate(("newest", "older")):
-        run = tmp_path / "saved_models" / name
-        run.mkdir(parents=True)
-        (run / "model.keras").touch()
-        os.utime(run / "model.keras", (1e9 - age, 1e9 - age))
-    assert default_model() == Path("saved_models/newest/model.keras")
-    assert "saved_models/newest/model.keras (the newest run)" in capsys.readouterr().err
-
-
-def test_model_that_ships_comes_before_any_run(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(classifier.resources, "files", lambda _: tmp_path)
-    shipped = tmp_path / "flowers102" / "flowers102_float16.tflite"
-    shipped.parent.mkdir()
-    shipped.touch()
-    assert default_model() == shipped
 
 
 def test_photo_of_another_shape_is_squashed_to_the_model(colour_model: Path) -> None:
