@@ -13,6 +13,7 @@ Reading order, from a photo to its name; arrows of import run down only:
     predict.py     python -m keras_flowers.predict       (no TensorFlow up to here)
 
     config.py      every training option, its default and its reason
+    presets.py     the recipes behind the README's table
     bases.py       the pretrained networks, with their native image size and scaling
     tf_image.py    the rule of image.py as TensorFlow operations
     data.py        TFDS records -> tf.data of pixels and labels
@@ -20,7 +21,8 @@ Reading order, from a photo to its name; arrows of import run down only:
     demo.py        a small drawn data set, for where nothing can be downloaded
     features.py    runs the frozen part once a photo and view, keeps what it gives
     whitening.py   coordinates in which a head learns from few photos
-    fit.py         trains the head (or more) on kept features
+    fit.py         trains what stands on kept features
+    fine_tune.py   trains the base, too: on labels, or as a teacher answers
     metrics.py     accuracies with their intervals, calibration, confusions
     train.py       python -m keras_flowers.train
     evaluate.py    python -m keras_flowers.evaluate

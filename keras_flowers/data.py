@@ -40,6 +40,7 @@ class Photos:
         records: tf.data of (index int64 [], bytes string [], label int64 []) in stored order.
         fingerprint: Changes when the files on disk do; part of the key of kept features.
         positions: Where each photo lies, as (file name, number in the file).
+        data_dir: Where TFDS keeps data sets, as `load_photos` takes it.
     """
 
     dataset: str
@@ -49,6 +50,11 @@ class Photos:
     records: tf.data.Dataset
     fingerprint: str
     positions: frozenset[tuple[str, int]]
+    data_dir: str | None = None
+
+    def of_split(self, split: str) -> Photos:
+        """Another split of the same data set."""
+        return load_photos(self.dataset.replace("/", ":"), split, self.data_dir)
 
 
 def load_photos(dataset: str, split: str, data_dir: str | None = None) -> Photos:
@@ -98,6 +104,7 @@ def load_photos(dataset: str, split: str, data_dir: str | None = None) -> Photos
             for part in info.file_instructions
             for number in range(part.skip, part.skip + part.examples_in_shard)
         ),
+        data_dir=data_dir,
     )
 
 

@@ -167,7 +167,8 @@ def logits_of(model: keras.Model) -> keras.Model:
     """The model without its softmax: pixels -> logits [N, classes]."""
     layer = model.get_layer(OUTPUT)
     logits = keras.layers.Dense(model.output_shape[-1], name="logits")
-    logits_model = keras.Model(model.inputs[0], logits(model.get_layer(FEATURES).output))
+    features = model.get_layer(FEATURES).output
+    logits_model = keras.Model(model.inputs[0], logits(features), name="logits_model")
     logits.set_weights(layer.get_weights())
     return logits_model
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import datetime
+import functools
 import io
 import platform
 import shutil
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from keras_flowers import cli
 from keras_flowers.backend import import_tensorflow
@@ -35,12 +35,6 @@ if TYPE_CHECKING:
 FINISHED = "metrics.json"
 """The file of a run directory that is written last: where it is, the run is finished."""
 
-FINE_TUNE_BATCH_SIZE = 32
-
-WARMUP = 0.05
-"""Share of the fine-tuning in which the learning rate rises from 0: at once, it would tear apart
-what the base has learned."""
-
 SHRINKAGES = (0.1, 0.3, 1.0)
 """What --shrinkage is chosen from on validation, when it is not given."""
 
@@ -54,6 +48,10 @@ EXAMPLES = """examples:
   on all 2,040 labelled photos, with the settings that the first run chose on validation
       python -m keras_flowers.train --config saved_models/MobileNetV2/config.json \\
           --train_split train+validation --output saved_models/MobileNetV2_2040
+  fine-tuning: a small network learns to answer as a larger one does
+      python -m keras_flowers.train --base EfficientNetB0 --output saved_models/teacher
+      python -m keras_flowers.train --fine_tune block_6_project_BN \\
+          --teacher saved_models/teacher --output saved_models/student
 
 A run that was interrupted goes on when the same command is given again.
 """
@@ -102,7 +100,7 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
     import keras
     import tensorflow as tf
 
-    from keras_flowers import data, demo, fit, metrics
+    from keras_flowers import data, demo, features, fine_tune, fit, metrics
     from keras_flowers.model import FEATURES, build_model, cut, divide_logits, image_size_of
 
     started = time.monotonic()
@@ -122,8 +120,13 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
     test = data.load_photos(config.dataset, config.test_split, config.data_dir)
     chooses = not data.overlap(train, validation)
     _check_splits(config, chooses, data.overlap(train, test) or data.overlap(validation, test))
-    # The key of kept features has the names of the layers in it, which Keras numbers through the
-    # process: from 1 again, after what the demo has built.
+    scored = [validation, test] if chooses else [test]
+    # The key of kept features has the names of layers in it, which Keras numbers through the
+    # process: from 1 again, after what was built before.
+    keras.utils.clear_session()
+    teacher = None
+    if config.teacher is not None:
+        teacher = fine_tune.load_teacher(Path(config.teacher), train, scored, config.image_size)
     keras.utils.clear_session()
     model = build_model(
         config.base,
@@ -135,49 +138,46 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
         f"{config.base} at {config.image_size} x {config.image_size} pixels, frozen; "
         f"{train.count} photos of {train.dataset} {train.split}, {len(train.labels)} classes"
     )
+    if config.fine_tune not in (None, fine_tune.ALL):
+        cut(model, config.fine_tune)  # refuses a wrong layer before time is spent
     trunk, tail = cut(model, FEATURES)
+    keep = functools.partial(
+        features.keep_features,
+        seed=config.seed,
+        folder=Path(config.cache_dir).expanduser() / "features",
+    )
     kept = Kept(
-        _keep(config, trunk, train, range(config.views)),
-        _keep(config, trunk, validation, [data.WHOLE]) if chooses else None,
+        keep(trunk, train, views=range(config.views)),
+        keep(trunk, validation, views=[data.WHOLE]) if chooses else None,
     )
     config, history = _fit_head(config, tail, kept, run)
     if config.fine_tune is not None:
-        watched = validation if chooses else None
-        history = [*history, *_fine_tune(config, model, train, watched, run, after=history)]
+        more = fine_tune.fine_tune(
+            config,
+            model,
+            teacher,
+            train,
+            validation if chooses else None,
+            keep=keep,
+            checkpoint=run / "checkpoints" / "fine_tune.npz",
+        )
+        history += [{**row, "epoch": row["epoch"] + len(history)} for row in more]
         trunk, tail = cut(model, FEATURES)
-    scores = {}
-    if chooses:
-        right = _keep(config, trunk, validation, [data.WHOLE])
-        probabilities = fit.predict(tail, right)
-        if config.temperature is None:
-            logits = np.log(np.maximum(probabilities, 1e-30))
-            temperature = metrics.best_temperature(logits, right.labels)
-            config = dataclasses.replace(config, temperature=temperature)
+    if config.temperature is None:
+        chosen_on = keep(trunk, validation, views=[data.WHOLE])
+        logits = np.log(np.maximum(fit.predict(tail, chosen_on), 1e-30))
+        temperature = metrics.best_temperature(logits, chosen_on.labels)
+        config = dataclasses.replace(config, temperature=temperature)
     assert config.temperature is not None
     divide_logits(model, config.temperature)
-    for photos in (validation, test) if chooses else (test,):
-        right = _keep(config, trunk, photos, [data.WHOLE])
-        scores[photos.split] = metrics.score(fit.predict(tail, right), right.labels)
+    scores = {}
+    for photos in scored:
+        found = keep(trunk, photos, views=[data.WHOLE])
+        scores[photos.split] = metrics.score(fit.predict(tail, found), found.labels)
     seconds = time.monotonic() - started
     _write_run(config, run, model, train, scores, history, seconds)
     _report(config, run, train, scores, seconds)
     return scores
-
-
-def _keep(
-    config: TrainConfig,
-    trunk: keras.Model,
-    photos: Photos,
-    views: Sequence[int],
-    *,
-    blend: bool = False,
-) -> KeptFeatures:
-    from keras_flowers import features
-
-    folder = Path(config.cache_dir).expanduser() / "features"
-    return features.keep_features(
-        trunk, photos, views=views, seed=config.seed, folder=folder, blend=blend
-    )
 
 
 def _check_splits(config: TrainConfig, chooses: bool, test_is_seen: bool) -> None:
@@ -232,98 +232,6 @@ def _fit_head(
     if len(shrinkages) > 1:
         print(f"shrinkage {shrinkage:g} has the least loss on {config.validation_split}")
     return dataclasses.replace(config, shrinkage=shrinkage), history
-
-
-def _fine_tune(
-    config: TrainConfig,
-    model: keras.Model,
-    train: Photos,
-    validation: Photos | None,
-    run: Path,
-    after: History,
-) -> History:
-    """Trains the base in place, all of it or behind a layer; the epochs count on from `after`."""
-    from keras_flowers import data, fit
-    from keras_flowers.features import StreamedPhotos, engine_for
-    from keras_flowers.metrics import softmax
-    from keras_flowers.model import cut, logits_of, unfreeze_base
-
-    assert config.fine_tune is not None
-    assert config.image_size is not None
-    teacher = None
-    if config.teacher is not None:
-        teacher = logits_of(_load_teacher(config, train, validation))
-
-    def soften(logits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        return softmax(np.asarray(logits, np.float32) / config.distillation_temperature)
-
-    to_learn: KeptFeatures | StreamedPhotos
-    to_watch: KeptFeatures | StreamedPhotos | None = None
-    if config.fine_tune == "all":
-        tail, size = model, (config.image_size, config.image_size)
-        answer = None
-        if teacher is not None:
-            run_teacher, _ = engine_for(teacher)
-            answer = lambda pixels: soften(run_teacher(pixels))  # noqa: E731
-        to_learn = StreamedPhotos(train, size, config.seed, answer)
-        if validation is not None:
-            to_watch = StreamedPhotos(validation, size, config.seed)
-    else:
-        trunk, tail = cut(model, config.fine_tune)
-        views = range(data.RANDOM, data.RANDOM + config.fine_tune_views)
-        blend = teacher is not None
-        to_learn = _keep(config, trunk, train, views, blend=blend)
-        if teacher is not None:
-            answers = _keep(config, teacher, train, views, blend=blend)
-            to_learn = dataclasses.replace(to_learn, targets=[soften(one) for one in answers.views])
-        if validation is not None:
-            to_watch = _keep(config, trunk, validation, [data.WHOLE])
-    unfreeze_base(tail)
-    history = fit.fit(
-        tail,
-        to_learn,
-        to_watch,
-        fit.FitSettings(
-            epochs=config.fine_tune_epochs,
-            batch_size=FINE_TUNE_BATCH_SIZE,
-            learning_rate=config.fine_tune_learning_rate,
-            weight_decay=config.weight_decay,
-            label_smoothing=config.label_smoothing if teacher is None else 0.0,
-            seed=config.seed,
-            warmup=WARMUP,
-        ),
-        checkpoint=run / "checkpoints" / "fine_tune.npz",
-        title=f"fine-tuning {config.fine_tune}",
-    )
-    return [{**row, "epoch": row["epoch"] + len(after)} for row in history]
-
-
-def _load_teacher(config: TrainConfig, train: Photos, validation: Photos | None) -> keras.Model:
-    from keras_flowers import data
-    from keras_flowers.export import find_model, load_model
-
-    assert config.teacher is not None
-    path = find_model(Path(config.teacher))
-    model, metadata = load_model(path)
-    if metadata.labels != train.labels:
-        raise UserError(f"--teacher {path} knows other classes than {train.dataset}")
-    if metadata.image_size != (config.image_size, config.image_size):
-        raise UserError(
-            f"--teacher {path} takes {metadata.image_size} pixels; expected those of the student: "
-            f"train it with --image_size {config.image_size}"
-        )
-    learned = metadata.provenance.get("trained_on", {}).get("split")
-    if learned is None:
-        raise UserError(f"--teacher {path} does not say what it was trained on; train it again")
-    seen = data.load_photos(config.dataset, learned, config.data_dir)
-    test = data.load_photos(config.dataset, config.test_split, config.data_dir)
-    for split in (test, validation):
-        if split is not None and data.overlap(seen, split):
-            raise UserError(
-                f"--teacher {path} was trained on {learned}, which shares photos with "
-                f"{split.split}: the student's score on them would be worth nothing"
-            )
-    return model
 
 
 def _write_run(

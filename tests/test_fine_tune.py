@@ -48,6 +48,7 @@ def tuned(frozen: TrainConfig, folder: Path) -> TrainConfig:
         teacher=frozen.output,
         fine_tune_views=4,
         fine_tune_epochs=2,
+        fine_tune_learning_rate=1e-4,
         output=str(folder / "tuned"),
     )
     train.train_and_evaluate(config)
