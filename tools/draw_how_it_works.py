@@ -35,6 +35,9 @@ FLAT_ROW, FLAT_COLUMN = 20, 110
 FILTER = 27
 """The perceptron of the first layer that is worked out by hand."""
 
+FLOWER = (slice(3, 13), slice(6, 14))
+"""Rows and columns of the 14 x 14 places where the sunflower is."""
+
 MAPS = ("Conv1_relu", "block_2_expand_relu", "block_5_expand_relu", "block_12_expand_relu")
 LAST_MAPS = "block_16_expand_relu"
 
@@ -68,21 +71,21 @@ def explain(photo: Path, run: Path, label: str, output: Path) -> None:
     Raises:
         UserError: `run` is no finished run of a MobileNetV2, or has no such label.
     """
-    files = [run / name for name in ("model.keras", "config.json", "history.csv")]
+    names = ("model.keras", "config.json", "history.csv", "metrics.json")
+    files = [run / name for name in names]
     missing = [path.name for path in files if not path.is_file()]
     if missing:
         raise UserError(f"{run} has no {', '.join(missing)}; expected the folder of a finished run")
     import_tensorflow()
     import keras
 
-    from keras_flowers.model import FEATURES, OUTPUT, cut
+    from keras_flowers.model import FEATURES, OUTPUT, POOLED, cut
 
     model = keras.saving.load_model(files[0], compile=False)
     labels = classifier.load_classifier(files[0]).labels
     if label not in labels:
         raise UserError(f"{label} is not a label of {run}")
-    names = [layer.name for layer in model.layers]
-    if not {*MAPS, LAST_MAPS} <= set(names):
+    if not {*MAPS, LAST_MAPS} <= {layer.name for layer in model.layers}:
         raise UserError(f"{run} is not a MobileNetV2; the page explains its layers by name")
     right = labels.index(label)
     output.mkdir(parents=True, exist_ok=True)
@@ -94,12 +97,15 @@ def explain(photo: Path, run: Path, label: str, output: Path) -> None:
     patch = pixels[ROW : ROW + 4, COLUMN : COLUMN + 4]
     print(f"{upright.width} x {upright.height} -> {pixels.shape}: {pixels.size} numbers")
     print(patch.tolist())
-    _save(_draw_pixels(upright, pixels, patch), output / "pixels.png", photographs=True)
+    _save(_draw_pixels(upright, pixels, patch), output / "pixels.png")
     print(f"scaled: {pixels[ROW, COLUMN]} -> {(pixels[ROW, COLUMN] / 127.5 - 1).round(3)}")
 
     print("== one perceptron of the first layer")
     batch = pixels[None].astype(np.float32)
     _explain_perceptron(model, batch)
+    first_map = _outputs(model, MAPS[0], batch)[..., FILTER]
+    kernel = model.get_layer("Conv1").get_weights()[0][..., FILTER]
+    _save(_draw_perceptron(batch[0] / 127.5 - 1, kernel, first_map), output / "perceptron.png")
 
     print("== feed-forward")
     maps = [_outputs(model, name, batch) for name in (*MAPS, LAST_MAPS)]
@@ -107,25 +113,39 @@ def explain(photo: Path, run: Path, label: str, output: Path) -> None:
         print(f"{name:24} {one.shape}  {(one == 0).mean():.0%} zeros")
     _save(_draw_maps(maps), output / "feature_maps.png")
 
-    print("== the head")
+    print("== pooling")
+    # In front of each pooling its maps are multiplied by the weights of their places.
+    poolings = [one for one in model.layers if isinstance(one, keras.layers.GlobalAveragePooling2D)]
+    weighted = [np.asarray(keras.Model(model.inputs[0], one.input)(batch))[0] for one in poolings]
+    pooled = _outputs(model, POOLED, batch)
     trunk, tail = cut(model, FEATURES)
     features = np.asarray(trunk(batch))
+    _explain_pooling(_outputs(model, LAST_MAPS, batch), weighted, pooled, features[0])
+
+    print("== the head")
     kernel, bias = tail.get_layer(OUTPUT).get_weights()
     logits = features @ kernel + bias
     probabilities = metrics.softmax(logits)
     answer = np.asarray(model(batch))
     print(f"features {features.shape}, W {kernel.shape}, b {bias.shape}")
-    print("first features", features[0, :5].round(3))
     print(f"largest difference from the whole model {np.abs(probabilities - answer).max():.1e}")
     head = kernel.size + bias.size
     print(f"weights: head {head}, base {model.count_params() - head}")
-    pooled = [one for one in model.layers if isinstance(one, keras.layers.GlobalAveragePooling2D)]
-    weighted = [np.asarray(keras.Model(model.inputs[0], one.input)(batch))[0] for one in pooled]
-    evidence = _evidence(weighted, kernel[:, right] - kernel.mean(axis=1))
+    print(f"convolutions: {sum('Conv2D' in type(one).__name__ for one in model.layers)}")
+    # The root of a pooled value p is (root / p) times p, and p is linear in the places.
+    slopes = np.divide(features[0], pooled, out=np.zeros_like(pooled), where=pooled != 0)
+    evidence = _evidence(weighted, (kernel[:, right] - kernel.mean(axis=1)) * slopes)
     above = float(logits[0, right] - logits.mean())
     print(f"logit of {label} above the mean {above:.3f}")
-    print(f"  = places {evidence.sum():.3f} + bias {bias[right] - bias.mean():.3f}")
-    _save(_draw_evidence(pixels, evidence, label), output / "evidence.png", photographs=True)
+    added = float(bias[right] - bias.mean())
+    print(f"  = places {evidence.sum():.3f} + bias {added:.3f}")
+    # The bias offsets what the places of the average photo add up to, wherever in it they lie.
+    evidence += added / evidence.size
+    on_flower = evidence[FLOWER]
+    print(f"with the bias spread evenly: {evidence.min():.3f} to {evidence.max():.3f} a place")
+    print(f"  {on_flower.size} places of the flower {on_flower.sum():.3f}, ", end="")
+    print(f"{evidence.size - on_flower.size} others {evidence.sum() - on_flower.sum():.3f}")
+    _save(_draw_evidence(pixels, evidence, label), output / "evidence.png")
 
     print("== softmax")
     top = np.argsort(-logits[0])[:5]
@@ -159,8 +179,11 @@ def explain(photo: Path, run: Path, label: str, output: Path) -> None:
     with files[2].open(encoding="utf-8") as lines:
         history = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
     for row in (history[0], history[1], history[-1]):
-        print({key: round(value, 4) for key, value in row.items()})
+        print(f"epoch {row['epoch']:.0f}: loss {row['loss']:.3f}, accuracy {row['accuracy']:.2%}")
     _save(chart.draw_learning_curves(history), output / "learning_curves.png")
+    print(f"shrinkage {settings['shrinkage']:g}")
+    for split, scores in json.loads(files[3].read_text(encoding="utf-8"))["scores"].items():
+        print(f"{split}: top-1 {scores['top1']['value']:.1%} of {scores['photos']}")
 
 
 def _outputs(model: Any, layer: str, batch: Array) -> Array:
@@ -188,6 +211,25 @@ def _explain_perceptron(model: Any, batch: Array) -> None:
         print(f"at row {row}, column {column}, pixel {batch[0, row, column]}")
         print(f"  sum, normalised, ReLU6: by hand {_rounded(by_hand, 3)}")
         print(f"                  the model's own {_rounded(found, 3)}")
+
+
+def _explain_pooling(
+    maps: Array, weighted: Sequence[Array], pooled: Array, features: Array
+) -> None:
+    means = np.concatenate([one.mean(axis=(0, 1)) for one in weighted])
+    print(f"pooled {[one.shape for one in weighted]} -> {pooled.shape}")
+    print(f"largest difference from the means by hand {np.abs(means - pooled).max():.1e}")
+    weights = weighted[0].sum(axis=-1) / maps.sum(axis=-1)
+    middle = len(weights) // 2
+    print(f"weights of the places: middle {weights[middle, middle]:.2f}, ", end="")
+    print(f"middle of a side {weights[0, middle]:.2f}, corner {weights[0, 0]:.2f}")
+    order = np.argsort(pooled)
+    for name, one in (("strongest", order[-1]), ("middle", order[len(order) // 2])):
+        print(f"{name} map: mean {pooled[one]:.4f}, its root {features[one]:.4f}")
+    tenth = order[-len(order) // 10 :]
+    print(f"zeros {(pooled == 0).mean():.1%}; the strongest tenth has ", end="")
+    print(f"{pooled[tenth].sum() / pooled.sum():.0%} of the sum, ", end="")
+    print(f"of the roots' {features[tenth].sum() / features.sum():.0%}")
 
 
 def _rounded(values: npt.ArrayLike, digits: int = 2) -> str:
@@ -265,17 +307,47 @@ def _draw_pixels(photo: Image.Image, pixels: npt.NDArray[np.uint8], patch: Array
     axes.add_patch(frame)
     axes = _panel(figure, 5.95, 0.1, 2.6, "4 x 4 of them: red, green, blue")
     axes.imshow(patch, interpolation="nearest")
-    for (row, column), brightness in np.ndenumerate(patch.mean(axis=2)):
+    _write_numbers(axes, patch, patch.mean(axis=2) < 128, "{}")
+    return figure
+
+
+def _draw_perceptron(scaled: Array, kernel: Array, answers: Array) -> Figure:
+    """The inputs of one perceptron, its weights and its answers at all places.
+
+    Args:
+        scaled: The photo [height, width, 3], -1..1.
+        kernel: [3, 3, 3]: row, column, colour.
+        answers: [height / 2, width / 2].
+    """
+    figure = _figure(8.9, 3.1)
+    inputs = scaled[ROW : ROW + 3, COLUMN : COLUMN + 3]
+    axes = _panel(figure, 0.1, 0.1, 2.6, "27 inputs x: red, green, blue")
+    axes.imshow((inputs + 1) / 2, interpolation="nearest")
+    _write_numbers(axes, inputs, inputs.mean(axis=2) < 0, "{:.2f}")
+    axes = _panel(figure, 2.95, 0.1, 2.6, "27 weights w")
+    total = kernel.sum(axis=2)
+    limit = np.abs(total).max()
+    axes.imshow(total, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    _write_numbers(axes, kernel, np.abs(total) > 0.6 * limit, "{:.2f}")
+    axes = _panel(figure, 5.95, 0.1, 2.6, f"its answers: {answers.shape[0]} x {answers.shape[1]}")
+    axes.imshow(answers, cmap="magma", interpolation="nearest")
+    place = (COLUMN / 2 - 2.5, ROW / 2 - 2.5)
+    axes.add_patch(Rectangle(place, 5, 5, fill=False, color="white", linewidth=2))
+    return figure
+
+
+def _write_numbers(axes: Axes, values: Array, dark: npt.NDArray[np.bool_], form: str) -> None:
+    """Writes the three values [rows, columns, 3] of each place below one another."""
+    for row, column in np.ndindex(dark.shape):
         axes.text(
             column,
             row,
-            "\n".join(str(value) for value in patch[row, column]),
+            "\n".join(form.format(value) for value in values[row, column]),
             ha="center",
             va="center",
             size=9,
-            color="white" if brightness < 128 else INK,
+            color="white" if dark[row, column] else INK,
         )
-    return figure
 
 
 def _draw_maps(maps: Sequence[Array]) -> Figure:
@@ -337,13 +409,12 @@ def _draw_softmax(names: Sequence[str], logits: Array, probabilities: Array) -> 
     return figure
 
 
-def _save(figure: Figure, path: Path, *, photographs: bool = False) -> None:
-    """Writes a small PNG: drawings in 256 colours, photographs coarser but in all colours."""
-    figure.savefig(path, dpi=90 if photographs else 120)
-    if not photographs:
-        with Image.open(path) as picture:
-            flat = picture.convert("RGB").quantize(256)
-        flat.save(path, optimize=True)
+def _save(figure: Figure, path: Path) -> None:
+    """Writes a small PNG, in 256 colours."""
+    figure.savefig(path, dpi=120)
+    with Image.open(path) as picture:
+        flat = picture.convert("RGB").quantize(256)
+    flat.save(path, optimize=True)
     print(f"  {path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
