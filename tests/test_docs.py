@@ -1,0 +1,71 @@
+"""The documents name files, functions and commands that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
+
+
+def _problems(text: str, folder: Path) -> Iterator[str]:
+    """What a page in `folder` names and is not there.
+
+    A link `[module.name](path/to/module.py)`, its text in code, promises that the module defines
+    the name.
+    """
+    for label, target in re.findall(r"\[([^\]]*)\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:|#", target):
+            continue
+        path = folder / target.partition("#")[0]
+        if not path.exists():
+            yield target
+        elif path.suffix == ".py" and (named := re.fullmatch(r"`(\w+)\.(\w+)`", label)):
+            module, name = named.groups()
+            if module != path.stem or name not in _definitions(path):
+                yield f"{module}.{name}"
+    for module in re.findall(r"python -m (keras_flowers[\w.]*)", text):
+        if not (ROOT / (module.replace(".", "/") + ".py")).is_file():
+            yield module
+    for script in re.findall(r"python ((?:tools|tests)/[\w/]+\.py)", text):
+        if not (ROOT / script).is_file():
+            yield script
+
+
+def _definitions(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return {node.name for node in tree.body if isinstance(node, kinds)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_names_exists(page: Path) -> None:
+    assert list(_problems(page.read_text(encoding="utf-8"), page.parent)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("[a page](docs/nowhere.md)", "docs/nowhere.md"),
+        ("![a picture](docs/nowhere.png)", "docs/nowhere.png"),
+        ("[`model.grow`](keras_flowers/model.py)", "model.grow"),
+        ("[`fit.build_model`](keras_flowers/model.py)", "fit.build_model"),
+        ("python -m keras_flowers.grow", "keras_flowers.grow"),
+        ("python tools/grow.py", "tools/grow.py"),
+    ],
+)
+def test_what_does_not_exist_is_found(text: str, missing: str) -> None:
+    assert list(_problems(text, ROOT)) == [missing]
+
+
+def test_every_picture_is_shown() -> None:
+    shown = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    # The README shows the prediction; the page's pictures begin as this photo.
+    made_by_hand = {"prediction.png", "sunflower.jpg"}
+    pictures = {path.name for kind in ("png", "jpg") for path in ROOT.glob(f"docs/*.{kind}")}
+    assert {name for name in pictures - made_by_hand if f"({name})" not in shown} == set()
