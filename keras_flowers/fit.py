@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 from tqdm import tqdm
 
 from keras_flowers.errors import UserError
@@ -111,8 +112,7 @@ def fit(
             steps_per_epoch=steps,
             initial_epoch=epochs.start,
             epochs=epochs.stop,
-            validation_data=None if validation is None else _endlessly(validation, classes),
-            validation_steps=None if validation is None else validation.steps(_ROWS),
+            validation_data=None if validation is None else _one_pass(validation, tail),
             callbacks=[_Recorder(history, state, bar, on_epoch)],
             shuffle=False,
             verbose=0,
@@ -226,6 +226,14 @@ def _with_probabilities(batches: Iterator[Batch], classes: int) -> Iterator[Batc
         yield inputs, rows[right] if right.ndim == 1 else right
 
 
-def _endlessly(validation: KeptFeatures | StreamedPhotos, classes: int) -> Iterator[Batch]:
-    while True:  # Keras asks for `validation_steps` of it after each epoch
-        yield from _with_probabilities(validation.whole(_ROWS), classes)
+def _one_pass(validation: KeptFeatures | StreamedPhotos, tail: keras.Model) -> tf.data.Dataset:
+    # Not the generator itself: Keras goes on in one where the last validation ended.
+    classes = tail.output_shape[-1]
+    batches = tf.data.Dataset.from_generator(
+        lambda: _with_probabilities(validation.whole(_ROWS), classes),
+        output_signature=(
+            tf.TensorSpec((None, *tail.input_shape[1:]), tf.float32),
+            tf.TensorSpec((None, classes), tf.float32),
+        ),
+    )
+    return batches.apply(tf.data.experimental.assert_cardinality(validation.steps(_ROWS)))

@@ -380,6 +380,19 @@ def test_checksum_changes_with_each_part_of_the_features() -> None:
     assert len({features.checksum() for features in variants}) == len(variants)
 
 
+def test_validation_is_of_every_photo_once_in_each_epoch(parts: tuple, tmp_path: Path) -> None:
+    _, _, tail, _, kept = parts
+    # More than one batch, of different losses, under weights that stay as they are.
+    longer = KeptFeatures([np.concatenate([kept.views[0]] * 2)], np.arange(320) % 8)
+    start = tail.get_weights()
+    settings = dataclasses.replace(SETTINGS, learning_rate=1e-12, weight_decay=0.0)
+    history = fit(tail, kept, longer, settings, checkpoint=tmp_path / "c.npz", title="head")
+    expected = (predict(tail, longer).argmax(1) == longer.labels).mean()
+    tail.set_weights(start)
+    assert [row["val_accuracy"] for row in history] == pytest.approx([expected] * 6, abs=1e-6)
+    assert len({round(row["val_loss"], 4) for row in history}) == 1
+
+
 def test_diverging_loss_is_said(parts: tuple, tmp_path: Path) -> None:
     _, _, tail, _, kept = parts
     broken = KeptFeatures([np.full_like(kept.views[0], np.nan)], kept.labels)
