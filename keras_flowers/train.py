@@ -287,6 +287,10 @@ def _write_run(
                 "seconds": round(seconds, 1),
             },
         )
+    _remove_checkpoints(run)
+
+
+def _remove_checkpoints(run: Path) -> None:
     shutil.rmtree(run / "checkpoints", ignore_errors=True)
 
 
@@ -330,6 +334,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if config.export and _is_trained(config):
             print(f"{config.run_dir} is trained already: going on with the export")
+            with only_writer(config.run_dir):
+                _remove_checkpoints(config.run_dir)  # if it was stopped just before
         else:
             train_and_evaluate(config)
         if config.export:

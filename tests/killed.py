@@ -129,8 +129,13 @@ def main(folder: Path, kills: int, seed: int) -> dict[str, int]:
         delay = choose.choice([0.0, choose.uniform(0, LONGEST_DELAY)])
         interrupted = folder / str(found["ended"])
         touched, code = wait(*start(interrupted), number, kill_at, delay)
-        left = events if code == 0 else max(left - touched, 1)
+        # About what there is still to do: most moments are to lie before the end of a command, and
+        # not all of them at its beginning.
+        left -= touched
+        if code == 0 or left < events // 4:
+            left = events
         log = (interrupted / "log").read_text()
+        print(f"event {kill_at} + {delay:.2f} s: code {code}", file=sys.stderr)
         if code == -signal.SIGKILL:
             found["killed"] += 1
         elif code == 128 + signal.SIGINT and "the same command goes on from there" in log:
@@ -140,7 +145,8 @@ def main(folder: Path, kills: int, seed: int) -> dict[str, int]:
             found["ended"] += 1
             found["weights"] += weights(interrupted) == weights(straight)
             found["files"] += files(interrupted) == files(straight)
-        assert "Traceback" not in log, log
+        # Python drops a Ctrl-C, with such a note, that comes while it clears an object away.
+        assert log.count("Traceback") == log.count("Exception ignored in"), log
     return found
 
 

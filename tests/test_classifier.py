@@ -399,6 +399,26 @@ def test_damaged_metadata_is_refused(colour_model: Path, tmp_path: Path, provena
         load_classifier(path)
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(6, 1), (8, 99), (45, 0xFF)],  # flags and method in the header, and what it describes
+    ids=["encrypted", "unknown method", "damaged"],
+)
+def test_archive_that_cannot_be_read_is_refused(
+    colour_model: Path, tmp_path: Path, place: int, value: int
+) -> None:
+    path = bare(colour_model, tmp_path / "model.tflite")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("labels.txt", "cyan\nmagenta\nyellow\n" * 9)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x03\x04") + place] = value
+    if place < 30:  # the directory at the end says it again
+        data[data.index(b"PK\x01\x02") + place + 2] = value
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"model\.tflite cannot be read .*export it again"):
+        load_classifier(path)
+
+
 def test_names_alone_are_enough(colour_model: Path, colour_photos: Path, tmp_path: Path) -> None:
     # As in a file that another tool made; the image size is the model's.
     path = bare(colour_model, tmp_path / "model.tflite")

@@ -550,7 +550,9 @@ def test_export_goes_on_in_a_finished_run_of_the_same_settings_only(
         "keras_flowers.verify.export_and_verify", lambda run, **_: not exported.append(run)
     )
     arguments = ["--demo", "--cache_dir", config.cache_dir, "--output", str(run), "--export"]
+    (run / "checkpoints").mkdir()  # as after a kill between the last file and their removal
     assert train.main(arguments) == 0
+    assert not (run / "checkpoints").exists()
     assert exported == [run]
     assert f"{run} is trained already" in capsys.readouterr().out
     for other in (["--seed", "1"], ["--temperature", "2"], ["--image_size", "64"]):

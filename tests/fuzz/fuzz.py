@@ -199,8 +199,10 @@ Case = Callable[[int], None]
 
 def photo_case(folder: Path) -> Case:
     """Mutated photos."""
-    add_to_archive(folder / "float32.tflite", Metadata(LABELS, IMAGE_SIZE))
-    classifier = load_classifier(folder / "float32.tflite")
+    path = folder / "photos.tflite"
+    path.write_bytes((folder / "float32.tflite").read_bytes())
+    add_to_archive(path, Metadata(LABELS, IMAGE_SIZE))
+    classifier = load_classifier(path)
     photos = make_photos()
     everything = [one for group in photos.values() for one in group]
 
@@ -220,7 +222,7 @@ def photo_case(folder: Path) -> Case:
 def tflite_case(folder: Path) -> Case:
     """Mutated `.tflite` files with sound metadata behind, so that they are not refused for it."""
     models = [(folder / f"{name}.tflite").read_bytes() for name in ("float32", "float16", "int8")]
-    path = folder / f"case{os.getpid()}.tflite"
+    path = folder / "case.tflite"
 
     def run(number: int) -> None:
         choose = random.Random(number)
