@@ -140,6 +140,8 @@ def read_json(path: Path) -> Any:
 def only_writer(folder: Path) -> Iterator[None]:
     """Holds `folder` for this process; the operating system lets go even after a kill.
 
+    What killed writers left in it is removed.
+
     Raises:
         UserError: another process holds it.
     """
@@ -154,6 +156,8 @@ def only_writer(folder: Path) -> Iterator[None]:
             raise UserError(
                 f"another run is writing to {folder}; wait for it or choose another --output"
             ) from None
+        for left in folder.glob(".*.part"):
+            _remove_if_left(left, folder)
         yield
 
 
