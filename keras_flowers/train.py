@@ -199,12 +199,13 @@ def _fit_head(
     """Trains the head on whitened features; of several shrinkages keeps the best on validation."""
     from keras_flowers import fit
     from keras_flowers.model import OUTPUT, build_head
-    from keras_flowers.whitening import fit_whitening
+    from keras_flowers.whitening import fit_whitening, measure_moments
 
     shrinkages = SHRINKAGES if config.shrinkage is None else (config.shrinkage,)
     best: tuple[float, float, History, Sequence[Any]] | None = None
+    moments = measure_moments(kept.train, tail.output_shape[-1])
     for shrinkage in shrinkages:
-        whitening = fit_whitening(kept.train, tail.output_shape[-1], shrinkage)
+        whitening = fit_whitening(moments, shrinkage)
         head = build_head(tail, config.dropout, config.seed)
         history = fit.fit(
             head,
