@@ -109,7 +109,7 @@ def load_photos(dataset: str, split: str, data_dir: str | None = None) -> Photos
         positions=frozenset(
             (part.filename, number)
             for part in info.file_instructions
-            for number in range(part.skip, part.skip + part.examples_in_shard)
+            for number in range(part.skip, part.skip + part.take)
         ),
     )
 

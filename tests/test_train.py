@@ -195,6 +195,18 @@ def test_test_photos_are_never_trained_on(config: TrainConfig) -> None:
         )
 
 
+def test_two_parts_of_a_split_share_a_photo_only_where_they_overlap(
+    run: Path, config: TrainConfig
+) -> None:
+    first, middle, last = (
+        data.load_photos(demo.DATASET, f"validation[{part}]", config.cache_dir)
+        for part in (":50%", "25%:75%", "50%:")
+    )
+    assert not data.overlap(first, last)
+    assert data.overlap(first, middle)
+    assert data.overlap(middle, last)
+
+
 def test_unknown_split_is_answered_with_those_there_are(run: Path, config: TrainConfig) -> None:
     with pytest.raises(UserError, match="test, train, validation|train, validation, test"):
         data.load_photos(demo.DATASET, "tset", config.cache_dir)
