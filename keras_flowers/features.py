@@ -7,6 +7,7 @@ depends on, so that the next run, or the same run after an interruption, begins 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import sys
@@ -184,7 +185,7 @@ def keep_features(
     kept = {view: _read(folder, key) for view, key in keys.items()}
     missing = [view for view in views if kept[view] is None]
     if missing:
-        run, engine = engine_for(trunk)
+        run, engine = _engine_of(trunk, digest)
         with tqdm(
             total=len(missing) * photos.count,
             desc=f"{photos.split}: features through {engine}",
@@ -212,6 +213,12 @@ def engine_for(trunk: keras.Model) -> tuple[Run, str]:
     workers = available_cores()
     model = LiteRTModel(tflite.convert(trunk), workers=workers)
     return lambda pixels: model(pixels)[0], f"LiteRT on {workers} cores"
+
+
+@functools.lru_cache(maxsize=1)
+def _engine_of(trunk: keras.Model, digest: str) -> tuple[Run, str]:
+    """The engine of the split before, where it ran the same weights: making one takes seconds."""
+    return engine_for(trunk)
 
 
 def _run_and_keep(

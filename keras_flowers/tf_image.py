@@ -78,21 +78,24 @@ def decode(data: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
         tf.errors.InvalidArgumentError: When it runs, and `data` is no such photo, is damaged, cut
             off or far too large.
     """
-    is_jpeg = _starts_with(data, JPEG_START)
-    has_exif = tf.strings.regex_full_match(data, rb"\C*Exif\x00\x00\C*")
     return tf.cond(
-        # The photos of a data set: none of the rest costs them anything.
-        is_jpeg & ~has_exif,
+        is_upright_jpeg(data),
         lambda: decode_jpeg(data, size),
         lambda: _decode_and_turn(data, size),
     )
 
 
-def random_view(data: tf.Tensor, size: tuple[int, int], seed: tf.Tensor) -> tf.Tensor:
+def is_upright_jpeg(data: tf.Tensor) -> tf.Tensor:
+    """Whether `decode` is `decode_jpeg` for the file `data`, string []: bool []."""
+    has_exif = tf.strings.regex_full_match(data, rb"\C*Exif\x00\x00\C*")
+    return _starts_with(data, JPEG_START) & ~has_exif
+
+
+def random_view(photo: tf.Tensor, size: tuple[int, int], seed: tf.Tensor) -> tf.Tensor:
     """A random part of a photo, mirrored half of the time, its brightness and colours changed.
 
     Args:
-        data: string [], as `decode` takes it.
+        photo: uint8 [h, w, 3].
         size: Height and width of the result.
         seed: int32 [2]; determines the view.
 
@@ -100,7 +103,6 @@ def random_view(data: tf.Tensor, size: tuple[int, int], seed: tf.Tensor) -> tf.T
         uint8 [height, width, 3].
     """
     seeds = tf.random.split(seed, 4)
-    photo = decode(data, size)
     shape = tf.cast(tf.shape(photo)[:2], tf.float32)
     # The photo is squashed at prediction, so sides are cut as shares of its sides, not in pixels.
     area = tf.random.stateless_uniform([], seeds[0], 0.35, 1.0)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,11 +31,11 @@ _ROWS = 512  # worked on together: the features may be larger than memory
 
 @dataclass(frozen=True)
 class Whitening:
-    """z = (x - centre) @ matrix.
+    """z = matrix @ (x - centre).
 
     Attributes:
         centre: float32 [D], the mean of the class means.
-        matrix: float32 [D, D].
+        matrix: float32 [D, D], lower triangular, in Fortran's order: what LAPACK gives and takes.
     """
 
     centre: Array
@@ -47,27 +47,40 @@ class Whitening:
         for view in features.views:
             rows = np.empty(view.shape, np.float16)
             for piece in _pieces(len(view)):
-                rows[piece] = (np.asarray(view[piece], np.float32) - self.centre) @ self.matrix
+                columns = (np.asarray(view[piece], np.float32) - self.centre).T
+                # The half of the matrix that is zero costs nothing this way.
+                rows[piece] = linalg.blas.strmm(1.0, self.matrix, columns, lower=1).T
             whitened.append(rows)
         return KeptFeatures(whitened, features.labels)
 
     def fold(self, kernel: Array, bias: Array) -> tuple[Array, Array]:
         """The dense layer on x that is the dense layer (`kernel` [D, C], `bias` [C]) on z."""
-        folded = self.matrix @ kernel
+        folded = self.matrix.T @ kernel
         return folded, bias - self.centre @ folded
 
 
-def fit_whitening(features: KeptFeatures, classes: int, shrinkage: float) -> Whitening:
+class Moments(NamedTuple):
+    """What the whitening is made from.
+
+    Attributes:
+        means: float32 [C, D], of each class.
+        covariance: float32 [D, D], within the classes.
+    """
+
+    means: Array
+    covariance: Array
+
+
+def fit_whitening(moments: Moments, shrinkage: float) -> Whitening:
     """Finds the coordinates in which the features of one class vary equally.
 
     Args:
-        features: Kept features [N, D]; all views are used.
-        classes: How many classes there are.
+        moments: Of the features, from `measure_moments`.
         shrinkage: Above 0: by how much each feature's variance within the classes is raised, as a
             share of it. Directions that seem not to vary, because there are fewer photos than
             features, are then not blown up.
     """
-    means, covariance = _moments(features, classes)
+    means, covariance = moments
     if not covariance.diagonal().any():
         raise UserError(
             "no two photos of a class differ, so that nothing tells what may vary within it; "
@@ -80,14 +93,17 @@ def fit_whitening(features: KeptFeatures, classes: int, shrinkage: float) -> Whi
     correlation[np.diag_indices_from(correlation)] += np.float32(shrinkage)
     # With correlation = L L^T, the rows of L^-1 (x / deviations) are uncorrelated.
     lower = linalg.cholesky(correlation, lower=True, overwrite_a=True, check_finite=False)
-    inverse = linalg.solve_triangular(
-        lower, np.diag(1 / deviations).astype(np.float32), lower=True, check_finite=False
-    )
-    return Whitening(means.mean(axis=0), np.ascontiguousarray(inverse.T))
+    inverse, _ = linalg.lapack.strtri(lower, lower=1, overwrite_c=1)
+    return Whitening(means.mean(axis=0), inverse / deviations)
 
 
-def _moments(features: KeptFeatures, classes: int) -> tuple[Array, Array]:
-    """Class means [C, D] and the covariance within the classes [D, D]."""
+def measure_moments(features: KeptFeatures, classes: int) -> Moments:
+    """Class means and the covariance within the classes.
+
+    Args:
+        features: Kept features [N, D]; all views are used.
+        classes: How many classes there are.
+    """
     size = features.views[0].shape[1]
     photos = np.bincount(features.labels, minlength=classes)
     sums = np.zeros((classes, size), np.float64)
@@ -98,7 +114,8 @@ def _moments(features: KeptFeatures, classes: int) -> tuple[Array, Array]:
     for rows, labels in _rows(features):
         rest = rows - means[labels]
         covariance += rest.T @ rest
-    return means, covariance / np.float32(len(features.labels) * len(features.views))
+    count = len(features.labels) * len(features.views)
+    return Moments(means, covariance / np.float32(count))
 
 
 def _rows(features: KeptFeatures) -> Iterator[tuple[Array, npt.NDArray[np.int64]]]:

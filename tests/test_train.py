@@ -27,7 +27,7 @@ from keras_flowers.files import only_writer
 from keras_flowers.fit import FitSettings, fit, predict
 from keras_flowers.metadata import read_metadata
 from keras_flowers.model import FEATURES, build_head, cut
-from keras_flowers.whitening import fit_whitening
+from keras_flowers.whitening import fit_whitening, measure_moments
 
 SETTINGS = FitSettings(
     epochs=6, batch_size=32, learning_rate=0.01, weight_decay=0.01, label_smoothing=0.1, seed=3
@@ -193,6 +193,18 @@ def test_test_photos_are_never_trained_on(config: TrainConfig) -> None:
         train.train_and_evaluate(
             dataclasses.replace(config, train_split="train+test[:3]", output=config.output + "3")
         )
+
+
+def test_two_parts_of_a_split_share_a_photo_only_where_they_overlap(
+    run: Path, config: TrainConfig
+) -> None:
+    first, middle, last = (
+        data.load_photos(demo.DATASET, f"validation[{part}]", config.cache_dir)
+        for part in (":50%", "25%:75%", "50%:")
+    )
+    assert not data.overlap(first, last)
+    assert data.overlap(first, middle)
+    assert data.overlap(middle, last)
 
 
 def test_unknown_split_is_answered_with_those_there_are(run: Path, config: TrainConfig) -> None:
@@ -413,7 +425,7 @@ def test_whitened_features_vary_equally_within_the_classes() -> None:
         for _ in range(2)
     ]
     features = KeptFeatures(views, labels)
-    whitening = fit_whitening(features, 4, shrinkage=1e-6)
+    whitening = fit_whitening(measure_moments(features, 4), shrinkage=1e-6)
     rows = np.concatenate(whitening.apply(features).views).astype(np.float64)
     classes = np.tile(labels, 2)
     rest = rows - np.stack([rows[classes == c].mean(0) for c in range(4)])[classes]
@@ -423,14 +435,14 @@ def test_whitened_features_vary_equally_within_the_classes() -> None:
 def test_photos_that_do_not_differ_within_a_class_are_said() -> None:
     features = KeptFeatures([np.eye(4, dtype=np.float16)], np.arange(4))
     with pytest.raises(UserError, match="no two photos of a class differ"):
-        fit_whitening(features, 4, shrinkage=1.0)
+        fit_whitening(measure_moments(features, 4), shrinkage=1.0)
 
 
 def test_folded_layer_gives_the_logits_of_the_layer_on_whitened_features() -> None:
     random = np.random.default_rng(0)
     labels = np.arange(60) % 3
     features = KeptFeatures([random.normal(2, 3, (60, 5)).astype(np.float16)], labels)
-    whitening = fit_whitening(features, 3, shrinkage=0.3)
+    whitening = fit_whitening(measure_moments(features, 3), shrinkage=0.3)
     kernel, bias = random.normal(0, 1, (5, 3)), random.normal(0, 1, 3)
     folded_kernel, folded_bias = whitening.fold(kernel, bias)
     np.testing.assert_allclose(
