@@ -34,7 +34,9 @@ class TrainConfig:
     validation_split: str = _option("validation", "TFDS split on which settings are chosen")
     test_split: str = _option("test", "TFDS split that is scored once, at the end")
     demo: bool = _option(
-        False, "a small drawn data set and a base of random weights: no download, about a minute"
+        False,
+        "everything, export too, on a small drawn data set and a base of random weights: nothing "
+        "is downloaded, about a minute",
     )
     # The network.
     base: str = _option(

@@ -97,6 +97,18 @@ def prepare(folder: Path) -> Path:
     return path
 
 
+def write_photo(folder: Path) -> Path:
+    """Draws a flower that is in no split into `folder`, for a first prediction.
+
+    Returns:
+        The path of the JPEG file; the flower is a blue daisy.
+    """
+    path = folder / "photo.jpg"
+    with replacing(path) as temporary:
+        draw_flower(3, seed=(len(COUNTS), 0)).save(temporary, "JPEG", quality=92)
+    return path
+
+
 def draw_flower(label: int, seed: int | tuple[int, ...]) -> Image.Image:
     """Draws a flower of class `label`; the seed determines everything that varies within it.
 

@@ -334,19 +334,25 @@ def _report(
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     config = parse_arguments(argv, __doc__ or "", EXAMPLES)
+    exports = config.export or config.demo  # the demo shows the whole system
     try:
-        if config.export and _is_trained(config):
+        if exports and _is_trained(config):
             print(f"{config.run_dir} is trained already: going on with the export")
             with only_writer(config.run_dir):
                 _remove_checkpoints(config.run_dir)  # if it was stopped just before
         else:
             train_and_evaluate(config)
-        if config.export:
+        if exports:
             import_tensorflow()
             from keras_flowers.verify import export_and_verify
 
             if not export_and_verify(config.run_dir, data_dir=config.data_dir):
                 return cli.EXIT_SOME_FAILED
+        if config.demo:
+            from keras_flowers.demo import write_photo
+
+            photo = write_photo(config.run_dir)
+            print(f"next: python -m keras_flowers.predict {photo} --model {config.run_dir}")
     except KeyboardInterrupt:
         print(
             "\nstopped; features, checkpoints and what is finished are kept: the same command goes "

@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-COMMAND = ["--demo", "--export", "--views", "2", "--epochs", "4"]
+COMMAND = ["--demo", "--views", "2", "--epochs", "4"]
 COMMAND += [f"--{split}_split={split}[:32]" for split in ("train", "validation", "test")]
 CACHE, RUN = "cache", "run"
 LONGEST_DELAY = 0.2

@@ -561,12 +561,17 @@ def test_export_goes_on_in_a_finished_run_of_the_same_settings_only(
     monkeypatch.setattr(
         "keras_flowers.verify.export_and_verify", lambda run, **_: not exported.append(run)
     )
-    arguments = ["--demo", "--cache_dir", config.cache_dir, "--output", str(run), "--export"]
+    arguments = ["--demo", "--cache_dir", config.cache_dir, "--output", str(run)]
     (run / "checkpoints").mkdir()  # as after a kill between the last file and their removal
     assert train.main(arguments) == 0
     assert not (run / "checkpoints").exists()
     assert exported == [run]
-    assert f"{run} is trained already" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert f"{run} is trained already" in output
+    # The demo ends with a command that works as it stands.
+    command, model = output.splitlines()[-1].split(" --model ")
+    assert command == f"next: python -m keras_flowers.predict {run / 'photo.jpg'}"
+    assert load_classifier(model).predict(run / "photo.jpg").name == "blue daisy"
     for other in (["--seed", "1"], ["--temperature", "2"], ["--image_size", "64"]):
         with pytest.raises(UserError, match="holds a finished model"):
             train.main([*arguments, *other])
