@@ -5,9 +5,9 @@ first; each is the same function, but for what they correct.
 
 Head. It gives features that vary little weights a hundred times those of others, and 8 bits for all
 weights of a class leave most of them 0. So the feature maps are pooled with depthwise convolutions,
-in which each feature has its own 8-bit scale: they also bring every average to about 1, and after
-the square root another one brings every feature to mean 0 and variance 1. The head's weights take
-in the opposite.
+in which each feature has its own 8-bit scale: they also bring the largest value of every average to
+1, and after the square root another one brings every feature to mean 0 and variance 1. The head's
+weights take in the opposite.
 
 Kernels. Rounding every weight to the nearest of 255 values hurts where weights nearly cancel, as in
 the filters for edges of the first layers. Each error is made good by the weights after it instead,
@@ -57,7 +57,8 @@ def convert_int8(model: keras.Model, photos: npt.NDArray[np.uint8]) -> bytes:
     mean, deviation = exact.mean(axis=0), exact.std(axis=0)
     # What the photos hardly show must not be blown up.
     deviation = np.maximum(deviation, 0.01 * deviation.mean())
-    strength = np.abs(pooled).mean(axis=0)
+    # By the largest value of each, so that all share the one 8-bit scale of the pooled maps.
+    strength = np.abs(pooled).max(axis=0)
     strength = np.maximum(strength, 0.01 * strength.mean())
     rounded = _with_rounded_kernels(model, photos[:_ROUNDING_PHOTOS])
     features = compress(_pool(_poolings(rounded), 1 / strength))
