@@ -859,7 +859,7 @@ def _fine_tuning(task: Task, count: int) -> tuple[list[float], list[float], list
             )
             return ends[1] - ends[0]
 
-        ours, same, whole = in_turn(task.effort.rounds, kept_epoch, same_layers, all_layers)
+        ours, same, whole = in_turn(task.effort.long_rounds, kept_epoch, same_layers, all_layers)
     return ours, same, whole, once
 
 
@@ -987,22 +987,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     task = Task(effort, run, options.fine_tune, options.data_dir, options.full)
     figures: list[Figure] = []
     started = time.monotonic()
+    facts = {
+        "hardware": hardware(),
+        "versions": versions(),
+        "run": str(run) if run else None,
+        "quick": options.quick,
+    }
     for row in rows:
         print(f"row {row}: {(ROWS[row].__doc__ or '').split(': ')[1]}", file=sys.stderr, flush=True)
         figures += ROWS[row](task)
-    machine, software = hardware(), versions()
-    if options.json is not None:
-        content = {
-            "hardware": machine,
-            "versions": software,
-            "run": str(run) if run else None,
-            "quick": options.quick,
-            "figures": [one.as_dict() for one in figures],
-        }
-        write_json(options.json, content)
+        if options.json is not None:  # after each, since a row may take minutes
+            write_json(options.json, {**facts, "figures": [one.as_dict() for one in figures]})
     print(format_table(figures))
-    print(f"\n{machine['processor']}, {machine['cores']} cores, {machine['system']}")
-    print(", ".join(f"{name} {version}" for name, version in software.items()))
+    print(f"\n{', '.join(f'{name}: {value}' for name, value in hardware().items())}")
+    print(", ".join(f"{name} {version}" for name, version in versions().items()))
     print(f"measured in {time.monotonic() - started:.0f} s")
     return cli.EXIT_SOME_FAILED if any(one.holds is False for one in figures) else 0
 
