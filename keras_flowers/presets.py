@@ -31,6 +31,8 @@ def frozen(runs: Path, seed: int) -> TrainConfig:
     """MobileNetV2 as ImageNet left it, and a head: what training does by default.
 
     python -m keras_flowers.train
+
+    1 minute. Seed 0: 94.4 %.
     """
     return TrainConfig(seed=seed, output=str(runs / "frozen"))
 
@@ -39,6 +41,8 @@ def frozen_lite0(runs: Path, seed: int) -> TrainConfig:
     """The same on EfficientNet-Lite0, a little larger and better.
 
     python -m keras_flowers.train --base efficientnet_lite0_notop.keras
+
+    1 minute. Seed 0: 94.4 %.
     """
     return TrainConfig(base=LITE0, seed=seed, output=str(runs / "frozen_lite0"))
 
@@ -48,6 +52,8 @@ def frozen_2040(runs: Path, seed: int) -> TrainConfig:
 
     python -m keras_flowers.train --config saved_models/MobileNetV2/config.json \
         --train_split train+validation --output saved_models/MobileNetV2_2040
+
+    1 minute. Seed 0: 97.2 %.
     """
     return _on_all_photos(frozen(runs, seed), runs / "frozen_2040")
 
@@ -57,6 +63,8 @@ def teacher(runs: Path, seed: int) -> TrainConfig:
 
     python -m keras_flowers.train --base efficientnet_lite0_notop.keras --image_size 320 \
         --output saved_models/teacher
+
+    3 minutes. Seed 0: 96.6 %.
     """
     return TrainConfig(base=LITE0, image_size=320, seed=seed, output=str(runs / "teacher"))
 
@@ -66,6 +74,8 @@ def fine_tuned(runs: Path, seed: int) -> TrainConfig:
 
     python -m keras_flowers.train --image_size 320 --fine_tune block_6_project_BN \
         --teacher saved_models/teacher --output saved_models/fine_tuned
+
+    15 minutes where nothing else runs. Seed 0: 95.3 %.
     """
     return TrainConfig(
         image_size=320,
@@ -81,6 +91,8 @@ def teacher_2040(runs: Path, seed: int) -> TrainConfig:
 
     python -m keras_flowers.train --config saved_models/teacher/config.json \
         --train_split train+validation --output saved_models/teacher_2040
+
+    3 minutes. Seed 0: 98.1 %.
     """
     return _on_all_photos(teacher(runs, seed), runs / "teacher_2040")
 
@@ -91,6 +103,8 @@ def flowers102(runs: Path, seed: int) -> TrainConfig:
     python -m keras_flowers.train --config saved_models/fine_tuned/config.json \
         --train_split train+validation --teacher saved_models/teacher_2040 \
         --output saved_models/flowers102 --export
+
+    33 minutes. Seed 0: 98.4 %.
     """
     config = _on_all_photos(fine_tuned(runs, seed), runs / "flowers102")
     return dataclasses.replace(config, teacher=str(runs / "teacher_2040"))

@@ -37,7 +37,7 @@ FINISHED = "metrics.json"
 
 SHRINKAGES = (1.0, 0.3, 0.1)
 """What --shrinkage is chosen from on validation, when it is not given. In this order, until the
-loss rises: it has one valley, and the pretrained bases have it at the first."""
+loss rises: it is taken to have one valley, which was at the first wherever it was looked for."""
 
 EXAMPLES = """examples:
   everything by default: 102 flowers, MobileNetV2, 1,020 photos
@@ -164,17 +164,21 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
         )
         history += [{**row, "epoch": row["epoch"] + len(history)} for row in more]
         trunk, tail = cut(model, FEATURES)
+        if chooses:
+            kept = kept._replace(validation=keep(trunk, validation, views=[data.WHOLE]))
     if config.temperature is None:
-        chosen_on = keep(trunk, validation, views=[data.WHOLE])
-        logits = np.log(np.maximum(fit.predict(tail, chosen_on), 1e-30))
-        temperature = metrics.best_temperature(logits, chosen_on.labels)
+        assert kept.validation is not None
+        logits = np.log(np.maximum(fit.predict(tail, kept.validation), 1e-30))
+        temperature = metrics.best_temperature(logits, kept.validation.labels)
         config = dataclasses.replace(config, temperature=temperature)
     assert config.temperature is not None
     divide_logits(model, config.temperature)
     scores = {}
-    for photos in scored:
-        found = keep(trunk, photos, views=[data.WHOLE])
-        scores[photos.split] = metrics.score(fit.predict(tail, found), found.labels)
+    if kept.validation is not None:
+        answers = fit.predict(tail, kept.validation)
+        scores[validation.split] = metrics.score(answers, kept.validation.labels)
+    kept_test = keep(trunk, test, views=[data.WHOLE])
+    scores[test.split] = metrics.score(fit.predict(tail, kept_test), kept_test.labels)
     seconds = time.monotonic() - started
     _write_run(config, run, model, train, scores, history, seconds)
     _report(config, run, train, scores, seconds)
