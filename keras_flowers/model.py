@@ -94,15 +94,19 @@ def _pool(maps: keras.KerasTensor) -> keras.KerasTensor:
     return keras.layers.GlobalAveragePooling2D()(keras.ops.multiply(maps, weights))
 
 
-def compress(pooled: keras.KerasTensor) -> keras.KerasTensor:
+def compress(pooled: keras.KerasTensor, *, signed: bool = True) -> keras.KerasTensor:
     """The signed square root: a feature that is four times as strong counts twice as much.
 
     Some maps answer strongly to some photos; without it they outvote all others. From Perronnin et
     al. 2010, "Improving the Fisher Kernel for Large-Scale Image Classification".
+
+    Args:
+        pooled: Averages of feature maps.
+        signed: False where none is negative, as behind ReLU: the sign has no 8-bit kernel.
     """
     # The slope at 0 must be finite for the layers below to be trained.
     root = keras.ops.sqrt(keras.ops.abs(pooled) + _SMALLEST)
-    return keras.ops.sign(pooled) * root
+    return keras.ops.sign(pooled) * root if signed else root
 
 
 def _settle_batch_norms(model: keras.Model, pixels: npt.NDArray[np.uint8]) -> None:

@@ -61,7 +61,8 @@ def convert_int8(model: keras.Model, photos: npt.NDArray[np.uint8]) -> bytes:
     strength = np.abs(pooled).max(axis=0)
     strength = np.maximum(strength, 0.01 * strength.mean())
     rounded = _with_rounded_kernels(model, photos[:_ROUNDING_PHOTOS])
-    features = compress(_pool(_poolings(rounded), 1 / strength))
+    averages = _pool(_poolings(rounded), 1 / strength)
+    features = compress(averages, signed=bool((pooled < 0).any()))
     scale, offset = np.sqrt(strength) / deviation, -mean / deviation
     trunk = keras.Model(rounded.inputs[0], _level(features, scale, offset))
     # The ranges that some photos show will do to find out what 8 bits change.
