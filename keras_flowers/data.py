@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,12 +125,6 @@ def overlap(one: Photos, other: Photos) -> bool:
     return one.dataset == other.dataset and not one.positions.isdisjoint(other.positions)
 
 
-def shuffled(photos: Photos, seed: int) -> Photos:
-    """The same photos in another order, which `seed` determines."""
-    records = photos.records.shuffle(_SHUFFLE_BUFFER, seed, reshuffle_each_iteration=False)
-    return dataclasses.replace(photos, records=records)
-
-
 def pixels(
     photos: Photos,
     size: tuple[int, int],
@@ -140,6 +133,7 @@ def pixels(
     seed: int = 0,
     batch_size: int = 64,
     blend: bool = False,
+    order: int | None = None,
 ) -> tf.data.Dataset:
     """One view of each photo, once, in stored order; the last partial batch too.
 
@@ -152,6 +146,7 @@ def pixels(
         batch_size: Photos in a batch.
         blend: Whether most photos have the same view of another photo laid over them (mixup, Zhang
             et al. 2018, but for the label, which stays that of the first).
+        order: Seed of another order than the stored one.
 
     Returns:
         tf.data of (uint8 [B, height, width, 3] 0..255 RGB, int64 [B] labels).
@@ -172,11 +167,9 @@ def pixels(
         blended = _blend(picture, read(*other)[0], tf.minimum(share, 1.0))
         return blended, label
 
+    pictures = photos.records if order is None else _shuffled(photos.records, order)
     if blend:
-        others = shuffled(photos, seed * 1000 + view).records
-        pictures = tf.data.Dataset.zip(photos.records, others)
-    else:
-        pictures = photos.records
+        pictures = tf.data.Dataset.zip(pictures, _shuffled(pictures, seed * 1000 + view))
     return (
         pictures.map(
             read_two if blend else read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
@@ -184,6 +177,10 @@ def pixels(
         .batch(batch_size)
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def _shuffled(records: tf.data.Dataset, seed: int) -> tf.data.Dataset:
+    return records.shuffle(_SHUFFLE_BUFFER, seed, reshuffle_each_iteration=False)
 
 
 def _blend(one: tf.Tensor, other: tf.Tensor, share: tf.Tensor) -> tf.Tensor:

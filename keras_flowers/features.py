@@ -92,29 +92,32 @@ class StreamedPhotos:
         size: Height and width of the model's input.
         seed: Of the random views.
         teacher: pixels [B, H, W, 3] -> what to answer [B, classes]; None: the labels.
+        teacher_key: What tells the teacher from others.
     """
 
     photos: Photos
     size: tuple[int, int]
     seed: int
     teacher: Run | None = None
+    teacher_key: str = ""
 
     def checksum(self) -> int:
-        """A number that other photos or views do not have."""
+        """A number that other photos, views or answers do not have."""
         facts = (self.photos.dataset, self.photos.split, self.photos.fingerprint, self.seed)
-        return zlib.crc32(repr((*facts, self.teacher is None)).encode())
+        return zlib.crc32(repr((*facts, self.teacher_key)).encode())
 
     def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[Batch]:
         """A random view of every photo once an epoch; see `KeptFeatures.batches`."""
         for epoch in epochs:
             view = data.RANDOM + epoch
             batches = data.pixels(
-                data.shuffled(self.photos, seed * 1000 + epoch),
+                self.photos,
                 self.size,
                 view=view,
                 seed=self.seed,
                 batch_size=batch_size,
                 blend=self.teacher is not None,
+                order=seed * 1000 + epoch,
             )
             for pixels, labels in batches.as_numpy_iterator():
                 yield pixels, labels if self.teacher is None else self.teacher(pixels)
@@ -167,7 +170,7 @@ def keep_features(
         UserError: A feature is not a finite number.
     """
     size = (trunk.input_shape[1], trunk.input_shape[2])
-    digest = _digest(trunk)
+    digest = digest_of(trunk)
     keys = {
         view: {
             "rule": _RULE,
@@ -292,7 +295,8 @@ def _checksum(features: npt.NDArray[np.float16]) -> int:
     return checksum
 
 
-def _digest(trunk: keras.Model) -> str:
+def digest_of(trunk: keras.Model) -> str:
+    """What tells a network and its weights from all others, in hexadecimal."""
     digest = hashlib.sha256(trunk.to_json().encode())
     for weight in trunk.weights:
         digest.update(np.asarray(weight).tobytes())

@@ -22,7 +22,7 @@ from keras_flowers.config import TrainConfig
 from keras_flowers.data import Photos
 from keras_flowers.errors import UserError
 from keras_flowers.export import find_model, load_model
-from keras_flowers.features import KeptFeatures, StreamedPhotos, engine_for
+from keras_flowers.features import KeptFeatures, StreamedPhotos, digest_of, engine_for
 from keras_flowers.fit import FitSettings, History, fit
 from keras_flowers.metrics import softmax
 from keras_flowers.model import cut, logits_of, unfreeze_base
@@ -63,8 +63,9 @@ def load_teacher(path: Path, train: Photos, scored: list[Photos], image_size: in
     learned = metadata.provenance.get("trained_on", {}).get("split")
     if learned is None:
         raise UserError(f"--teacher {path} does not say what it was trained on; train it again")
+    seen = train.of_split(learned)
     for photos in scored:
-        if data.overlap(photos, photos.of_split(learned)):
+        if data.overlap(photos, seen):
             raise UserError(
                 f"--teacher {path} was trained on {learned}, which shares photos with "
                 f"{photos.split}: the student's score on them would be worth nothing"
@@ -111,6 +112,7 @@ def fine_tune(
             size,
             config.seed,
             teacher=None if run_teacher is None else lambda pixels: soften(run_teacher(pixels)),
+            teacher_key=f"{digest_of(teacher)} {config.distillation_temperature}" if blend else "",
         )
         if validation is not None:
             to_watch = StreamedPhotos(validation, size, config.seed)

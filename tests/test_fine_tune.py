@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -155,8 +156,8 @@ def test_logits_are_those_of_the_softmax() -> None:
 def test_blended_photos_are_of_two_and_depend_on_the_seed_alone(frozen: TrainConfig) -> None:
     photos = data.load_photos(demo.DATASET, "validation", frozen.cache_dir)
 
-    def view(**options: object) -> np.ndarray:
-        batches = data.pixels(photos, (96, 96), view=data.WHOLE, **options)  # type: ignore[arg-type]
+    def view(**options: Any) -> np.ndarray:
+        batches = data.pixels(photos, (96, 96), view=data.WHOLE, **options)
         return np.concatenate([pixels for pixels, _ in batches.as_numpy_iterator()]).astype(int)
 
     plain, blended = view(), view(blend=True)
@@ -190,6 +191,13 @@ def test_streamed_photos_are_new_in_each_epoch_and_the_same_after_a_resume(
         assert sorted(np.concatenate([labels for _, labels in epoch])) == sorted(
             np.concatenate([labels for _, labels in stream.whole(8)])
         )
+
+
+def test_answers_of_another_teacher_are_another_training(frozen: TrainConfig) -> None:
+    photos = data.load_photos(demo.DATASET, "train[:20]", frozen.cache_dir)
+    keys = ("", "one", "other")
+    checksums = {StreamedPhotos(photos, (96, 96), 0, None, key).checksum() for key in keys}
+    assert len(checksums) == len(keys)
 
 
 def test_tail_on_kept_activations_is_the_full_model(tuned: TrainConfig) -> None:
