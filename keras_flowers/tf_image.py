@@ -58,8 +58,28 @@ def squash(pixels: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     Returns:
         uint8 [..., height, width, 3]: rounded, as Pillow does, so that both give the same pixels.
     """
-    resized = tf.image.resize(pixels, size, method="bilinear", antialias=True)
-    return tf.saturate_cast(tf.round(resized), tf.uint8)
+    return tf.saturate_cast(tf.round(_resize(pixels, size)), tf.uint8)
+
+
+def _resize(pixels: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """What `tf.image.resize(antialias=True)` gives, float32, in less than half of its time.
+
+    Its operation adds up whole rows at once, but goes along them place by place. So all that lies
+    in a row is shown to it as one place of many channels, and the picture turned in between.
+    """
+    before = tf.shape(pixels)[:-3]
+    for side in size:
+        height, width = tf.unstack(tf.shape(pixels)[-3:-1])
+        rows = tf.raw_ops.ScaleAndTranslate(
+            images=tf.reshape(pixels, (-1, height, 1, width * 3)),
+            size=[side, 1],
+            scale=tf.stack([tf.cast(side / height, tf.float32), 1.0]),
+            translation=[0.0, 0.0],
+            kernel_type="triangle",
+            antialias=True,
+        )
+        pixels = tf.transpose(tf.reshape(rows, (-1, side, width, 3)), (0, 2, 1, 3))
+    return tf.reshape(pixels, tf.concat([before, (*size, 3)], axis=0))
 
 
 # AutoGraph would rewrite all of this file in search of Python's `if` and `while`: for seconds.
@@ -112,7 +132,7 @@ def random_view(photo: tf.Tensor, size: tuple[int, int], seed: tf.Tensor) -> tf.
     begin = tf.cast(corner * shape, tf.int32)
     length = tf.cast(tf.maximum(sides * shape, 1.0), tf.int32)
     crop = photo[begin[0] : begin[0] + length[0], begin[1] : begin[1] + length[1]]
-    pixels = tf.image.resize(crop, size, method="bilinear", antialias=True)
+    pixels = _resize(crop, size)
     mirror, brightness, contrast, saturation = tf.unstack(
         tf.random.stateless_uniform([4], seeds[3])
     )
