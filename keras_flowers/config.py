@@ -50,9 +50,11 @@ class TrainConfig:
     views: int = _option(
         4, "views kept of each photo: the whole, its mirror image, then random crops"
     )
-    epochs: int = _option(20, "passes over all kept views")
-    batch_size: int = _option(64, "views in a step")
-    learning_rate: float = _option(3e-4, "of AdamW at the start; falls to 0 along a cosine")
+    epochs: int | None = _option(
+        None, "passes over all kept views (default: 5, or more where these are fewer than 80 steps)"
+    )
+    batch_size: int = _option(256, "views in a step")
+    learning_rate: float = _option(5e-4, "of AdamW at the start; falls to 0 along a cosine")
     weight_decay: float = _option(0.01, "of AdamW: pulls the weights of the head towards 0")
     label_smoothing: float = _option(0.1, "share of the target spread over all classes")
     shrinkage: float | None = _option(
@@ -92,7 +94,7 @@ class TrainConfig:
             ("dropout", 0 <= self.dropout < 1, "0 to less than 1"),
             ("views", 1 <= self.views <= 100, "1 to 100"),
             ("shrinkage", self.shrinkage is None or 0 < self.shrinkage, "more than 0"),
-            ("epochs", 1 <= self.epochs <= 10_000, "1 to 10000"),
+            ("epochs", self.epochs is None or 1 <= self.epochs <= 10_000, "1 to 10000"),
             ("batch_size", 1 <= self.batch_size <= 100_000, "1 to 100000"),
             ("learning_rate", 0 < self.learning_rate < 100, "more than 0"),
             ("weight_decay", 0 <= self.weight_decay < 100, "0 or more"),

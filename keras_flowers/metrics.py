@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -182,19 +182,31 @@ def softmax(logits: npt.NDArray[np.floating[Any]]) -> Probabilities:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
-def best_temperature(logits: npt.NDArray[np.floating[Any]], labels: Labels) -> float:
-    """The temperature that gives calibrated probabilities: the one of least log loss.
+class Calibration(NamedTuple):
+    """What makes probabilities honest, and how good they are then.
+
+    Attributes:
+        temperature: T of softmax(logits / T), 0.01..100; above 1 where the model is too sure of
+            itself.
+        log_loss: The mean of -log(probability of the right class), with it.
+    """
+
+    temperature: float
+    log_loss: float
+
+
+def calibrate(probabilities: Probabilities, labels: Labels) -> Calibration:
+    """The temperature of least log loss (Guo et al. 2017).
 
     Args:
-        logits: float [N, C], or log probabilities, of photos that were not trained on.
+        probabilities: float [N, C], of photos that were not trained on.
         labels: int [N].
-
-    Returns:
-        T of softmax(logits / T), 0.01..100; above 1 where the model is too sure of itself.
     """
     from scipy.optimize import minimize_scalar
 
-    logits = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    # Up to a constant in each row, which softmax does not see, the logits.
+    logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-30))
+    logits -= logits.max(axis=1, keepdims=True)
     chosen = logits[np.arange(len(labels)), labels]
 
     def log_loss(log_temperature: float) -> float:
@@ -203,4 +215,4 @@ def best_temperature(logits: npt.NDArray[np.floating[Any]], labels: Labels) -> f
         return float((log_sum - chosen / temperature).mean())
 
     found = minimize_scalar(log_loss, bounds=(math.log(0.01), math.log(100)), method="bounded")
-    return math.exp(float(found.x))
+    return Calibration(math.exp(float(found.x)), float(found.fun))

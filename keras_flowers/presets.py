@@ -62,27 +62,32 @@ def teacher(runs: Path, seed: int) -> TrainConfig:
     """EfficientNet-Lite0 frozen at 320 pixels: teaches `fine_tuned`.
 
     python -m keras_flowers.train --base efficientnet_lite0_notop.keras --image_size 320 \
-        --output saved_models/teacher
+        --epochs 20 --batch_size 64 --learning_rate 3e-4 --output saved_models/teacher
 
     3 minutes. Seed 0: 96.6 %.
     """
-    return TrainConfig(base=LITE0, image_size=320, seed=seed, output=str(runs / "teacher"))
+    return _with_longer_head(
+        TrainConfig(base=LITE0, image_size=320, seed=seed, output=str(runs / "teacher"))
+    )
 
 
 def fine_tuned(runs: Path, seed: int) -> TrainConfig:
     """MobileNetV2 at 320 pixels, tuned above block 6 to answer as the teacher does.
 
     python -m keras_flowers.train --image_size 320 --fine_tune block_6_project_BN \
+        --epochs 20 --batch_size 64 --learning_rate 3e-4 \
         --teacher saved_models/teacher --output saved_models/fine_tuned
 
     15 minutes where nothing else runs. Seed 0: 95.3 %.
     """
-    return TrainConfig(
-        image_size=320,
-        fine_tune="block_6_project_BN",
-        teacher=str(runs / "teacher"),
-        seed=seed,
-        output=str(runs / "fine_tuned"),
+    return _with_longer_head(
+        TrainConfig(
+            image_size=320,
+            fine_tune="block_6_project_BN",
+            teacher=str(runs / "teacher"),
+            seed=seed,
+            output=str(runs / "fine_tuned"),
+        )
     )
 
 
@@ -131,3 +136,11 @@ def _on_all_photos(chosen: TrainConfig, output: Path) -> TrainConfig:
     """The settings that a finished run chose on validation, for training on that, too."""
     settings = load_settings(chosen.run_dir / "config.json")
     return from_settings({**settings, "train_split": "train+validation", "output": str(output)})
+
+
+def _with_longer_head(config: TrainConfig) -> TrainConfig:
+    """As the head of the model that ships was trained, for which its base was tuned.
+
+    The default since then takes a third of the time and is no worse on validation.
+    """
+    return dataclasses.replace(config, epochs=20, batch_size=64, learning_rate=3e-4)

@@ -16,8 +16,6 @@ from importlib import metadata as packages
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from keras_flowers import cli
 from keras_flowers.backend import import_tensorflow
 from keras_flowers.config import TrainConfig, load_settings, parse_arguments
@@ -37,7 +35,12 @@ FINISHED = "metrics.json"
 
 SHRINKAGES = (1.0, 0.3, 0.1)
 """What --shrinkage is chosen from on validation, when it is not given. In this order, until the
-loss rises: it is taken to have one valley, which was at the first wherever it was looked for."""
+calibrated loss rises: it is taken to have one valley, which was at the first wherever it was looked
+for."""
+
+EPOCHS, LEAST_STEPS = 5, 80
+"""How long the head is trained, when --epochs is not given. Chosen on validation: more would make
+it learn the photos by heart, and on few photos five epochs are too few steps to learn anything."""
 
 EXAMPLES = """examples:
   everything by default: 102 flowers, MobileNetV2, 1,020 photos
@@ -168,9 +171,9 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
             kept = kept._replace(validation=keep(trunk, validation, views=[data.WHOLE]))
     if config.temperature is None:
         assert kept.validation is not None
-        logits = np.log(np.maximum(fit.predict(tail, kept.validation), 1e-30))
-        temperature = metrics.best_temperature(logits, kept.validation.labels)
-        config = dataclasses.replace(config, temperature=temperature)
+        answers = fit.predict(tail, kept.validation)
+        found = metrics.calibrate(answers, kept.validation.labels)
+        config = dataclasses.replace(config, temperature=found.temperature)
     assert config.temperature is not None
     divide_logits(model, config.temperature)
     scores = {}
@@ -202,22 +205,26 @@ def _fit_head(
     config: TrainConfig, tail: keras.Model, kept: Kept, run: Path
 ) -> tuple[TrainConfig, History]:
     """Trains the head on whitened features; of several shrinkages keeps the best on validation."""
-    from keras_flowers import fit
+    from keras_flowers import fit, metrics
     from keras_flowers.model import OUTPUT, build_head
     from keras_flowers.whitening import fit_whitening, measure_moments
 
+    epochs = config.epochs
+    if epochs is None:
+        epochs = max(EPOCHS, -(-LEAST_STEPS // kept.train.steps(config.batch_size)))
     shrinkages = SHRINKAGES if config.shrinkage is None else (config.shrinkage,)
     best: tuple[float, float, History, Sequence[Any]] | None = None
     moments = measure_moments(kept.train, tail.output_shape[-1])
     for shrinkage in shrinkages:
         whitening = fit_whitening(moments, shrinkage)
+        validation = whitening.apply(kept.validation) if kept.validation else None
         head = build_head(tail, config.dropout, config.seed)
         history = fit.fit(
             head,
             whitening.apply(kept.train),
-            whitening.apply(kept.validation) if kept.validation else None,
+            validation,
             fit.FitSettings(
-                epochs=config.epochs,
+                epochs=epochs,
                 batch_size=config.batch_size,
                 learning_rate=config.learning_rate,
                 weight_decay=config.weight_decay,
@@ -227,8 +234,11 @@ def _fit_head(
             checkpoint=run / "checkpoints" / f"head_{shrinkage:g}.npz",
             title=f"head, shrinkage {shrinkage:g}",
         )
-        # By loss, which the validation photos measure more finely than the share of right answers.
-        loss = history[-1].get("val_loss", 0.0)
+        # By loss, which the validation photos measure more finely than the share of right answers,
+        # and calibrated, since the head of a few epochs is less sure than it may be.
+        loss = 0.0
+        if validation is not None:
+            loss = metrics.calibrate(fit.predict(head, validation), validation.labels).log_loss
         if best is not None and loss >= best[0]:
             break
         folded = whitening.fold(*head.get_layer(OUTPUT).get_weights())
@@ -238,7 +248,7 @@ def _fit_head(
     tail.get_layer(OUTPUT).set_weights(weights)
     if len(shrinkages) > 1:
         print(f"shrinkage {shrinkage:g} has the least loss on {config.validation_split}")
-    return dataclasses.replace(config, shrinkage=shrinkage), history
+    return dataclasses.replace(config, epochs=epochs, shrinkage=shrinkage), history
 
 
 def _write_run(

@@ -47,11 +47,17 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     assert metrics.expected_calibration_error(sure, labels) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_best_temperature_undoes_overconfidence() -> None:
+def test_calibration_undoes_overconfidence() -> None:
     random = np.random.default_rng(0)
     logits = random.normal(0, 2, (4000, 5))
     labels = (logits + random.gumbel(size=logits.shape)).argmax(1)  # a draw from softmax(logits)
-    assert metrics.best_temperature(logits * 3, labels) == pytest.approx(3, rel=0.1)
+    too_sure = metrics.softmax(logits * 3)
+    found = metrics.calibrate(too_sure, labels)
+    assert found.temperature == pytest.approx(3, rel=0.1)
+    assert found.log_loss == pytest.approx(
+        metrics.score(metrics.softmax(logits), labels).log_loss, rel=0.01
+    )
+    assert found.log_loss < metrics.score(too_sure, labels).log_loss
 
 
 def test_confusions_are_listed_from_the_commonest() -> None:
