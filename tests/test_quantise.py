@@ -65,6 +65,46 @@ def test_errors_are_made_good_where_inputs_go_together(depthwise: bool) -> None:
     np.testing.assert_allclose(np.abs(ours).max(axis=axes), 127, atol=1e-3)
 
 
+def stream_model() -> keras.Model:
+    """Two blocks with a sum between them, whose eight channels differ a hundredfold."""
+    keras.utils.set_random_seed(0)
+    pixels = keras.Input((12, 12, 3), name="pixels")
+    norms = [keras.layers.BatchNormalization(name=f"norm{number}") for number in range(3)]
+    x = norms[0](keras.layers.Conv2D(8, 3, use_bias=False)(pixels))
+    y = keras.layers.Conv2D(16, 1, activation="relu6", name="expand0")(x)
+    x = keras.layers.Add(name="sum")([x, norms[1](keras.layers.Conv2D(8, 1)(y))])
+    y = keras.layers.Conv2D(16, 1, activation="relu6", name="expand1")(x)
+    # An activation takes this one, so its channels must stay as they are.
+    y = keras.layers.ReLU()(norms[2](keras.layers.Conv2D(8, 1)(y)))
+    model = keras.Model(pixels, y)
+    for norm in norms:
+        gamma, beta, *statistics = norm.get_weights()
+        units = np.logspace(-2, 0, 8)
+        norm.set_weights([gamma * units, beta + units, *statistics])
+    return model
+
+
+def test_channels_of_a_stream_come_to_share_their_range_and_nothing_else_changes() -> None:
+    model = stream_model()
+    photos = np.random.default_rng(0).integers(0, 256, (30, 12, 12, 3)).astype(np.uint8)
+    expected = model.predict(photos.astype(np.float32), verbose=0)
+    last = model.get_layer("norm2").get_weights()
+    (stream,) = quantise._streams(model)
+    assert {layer.name for layer in stream.norms} == {"norm0", "norm1"}
+    assert {layer.name for layer in stream.users} == {"expand0", "expand1"}
+
+    def peaks() -> np.ndarray:
+        values = [quantise._predict(model, maps, photos) for maps in stream.maps]
+        return np.abs(values).max(axis=(0, 1, 2, 3))
+
+    assert np.ptp(np.log10(peaks())) > 1
+    quantise._equalise_streams(model, photos)
+    np.testing.assert_allclose(peaks(), peaks()[0], rtol=1e-4)
+    answers = model.predict(photos.astype(np.float32), verbose=0)
+    np.testing.assert_allclose(answers, expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(model.get_layer("norm2").get_weights(), last)
+
+
 def test_least_squares_finds_slope_and_offset_of_each_column() -> None:
     x = np.random.default_rng(2).normal(size=(50, 3)).astype(np.float32)
     x[:, 2] = 4
