@@ -9,17 +9,24 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="training needs the extra [train]")
 
-from keras_flowers import train
+from keras_flowers import data, train
 from keras_flowers.classifier import load_classifier
 from keras_flowers.config import TrainConfig
+from keras_flowers.evaluate import evaluate
+from keras_flowers.litert import available_cores
 
-SUNFLOWER = Path(__file__).parents[1] / "docs" / "sunflower.jpg"
+ROOT = Path(__file__).parents[1]
+SUNFLOWER = ROOT / "docs" / "sunflower.jpg"
+SHIPPED = ROOT / "saved_models" / "flowers102"
 
 
-@pytest.mark.skipif(
+needs_data = pytest.mark.skipif(
     not {"TFDS_DATA_DIR", "KERAS_HOME"} <= os.environ.keys(),
     reason="oxford_flowers102 and ImageNet weights are not at hand; set TFDS_DATA_DIR, KERAS_HOME",
 )
+
+
+@needs_data
 def test_default_training_names_real_flowers(tmp_path: Path) -> None:
     # A few test photos, since nothing may be learned from how well the others are named.
     config = TrainConfig(
@@ -31,3 +38,18 @@ def test_default_training_names_real_flowers(tmp_path: Path) -> None:
     assert scores["validation"].top5.value > 0.975
     assert scores["validation"].calibration_error < 0.03
     assert load_classifier(config.run_dir).predict(SUNFLOWER).name == "sunflower"
+
+
+@needs_data
+def test_int8_that_ships_answers_as_float16_does() -> None:
+    # Blended photos, about which it is unsure: the photos themselves it has learned.
+    photos = data.load_photos("oxford_flowers102", "validation[:50%]")
+    answers = []
+    for variant in ("float16", "int8"):
+        classifier = load_classifier(
+            SHIPPED / f"flowers102_{variant}.tflite", workers=available_cores()
+        )
+        batches = data.pixels(photos, classifier.image_size, view=data.RANDOM, blend=True)
+        probabilities, _ = evaluate(classifier.run, batches.as_numpy_iterator())
+        answers.append(probabilities.argmax(axis=1))
+    assert (answers[0] == answers[1]).mean() > 0.98
