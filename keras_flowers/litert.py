@@ -86,7 +86,6 @@ class LiteRTModel:
         Returns:
             One float32 array [N, ...] for each output, dequantised where it is quantised.
         """
-        pixels = _as_type(pixels, self._input["dtype"])
         run = self._pool.map if self._pool else map
         rows: Sequence[list[npt.NDArray[np.float32]]] = list(run(self._run_one, pixels))
         if not rows:
@@ -96,6 +95,8 @@ class LiteRTModel:
     def _run_one(self, pixels: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]:
         interpreter = self._idle.get()
         try:
+            # Each by itself: all at once, they would have gone through memory once more.
+            pixels = _as_type(pixels, self._input["dtype"])
             interpreter.set_tensor(self._input["index"], pixels[None])
             interpreter.invoke()
             return [

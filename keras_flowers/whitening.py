@@ -64,7 +64,7 @@ class Moments(NamedTuple):
 
     Attributes:
         means: float32 [C, D], of each class.
-        covariance: float32 [D, D], within the classes.
+        covariance: float32 [D, D], within the classes; the lower triangle, in Fortran's order.
     """
 
     means: Array
@@ -89,7 +89,9 @@ def fit_whitening(moments: Moments, shrinkage: float) -> Whitening:
     # By each feature's own variance, since those of different layers differ a hundredfold.
     deviations = np.sqrt(covariance.diagonal())
     deviations = np.maximum(deviations, 1e-3 * deviations.mean() + 1e-9)
-    correlation = covariance / np.outer(deviations, deviations)
+    correlation = (
+        covariance / np.outer(deviations, deviations).T
+    )  # Fortran's order, as LAPACK wants
     correlation[np.diag_indices_from(correlation)] += np.float32(shrinkage)
     # With correlation = L L^T, the rows of L^-1 (x / deviations) are uncorrelated.
     lower = linalg.cholesky(correlation, lower=True, overwrite_a=True, check_finite=False)
@@ -105,15 +107,16 @@ def measure_moments(features: KeptFeatures, classes: int) -> Moments:
         classes: How many classes there are.
     """
     size = features.views[0].shape[1]
-    photos = np.bincount(features.labels, minlength=classes)
-    sums = np.zeros((classes, size), np.float64)
+    photos = len(features.views) * np.bincount(features.labels, minlength=classes)
+    sums = np.zeros((classes, size), np.float32)
     for rows, labels in _rows(features):
-        np.add.at(sums, labels, rows)
-    means = (sums / (np.maximum(photos, 1)[:, None] * len(features.views))).astype(np.float32)
-    covariance = np.zeros((size, size), np.float32)
+        sums += np.eye(classes, dtype=np.float32)[labels].T @ rows
+    means = (sums / np.maximum(photos, 1)[:, None]).astype(np.float32)
+    covariance = np.zeros((size, size), np.float32, order="F")
     for rows, labels in _rows(features):
         rest = rows - means[labels]
-        covariance += rest.T @ rest
+        # Half of a symmetric matrix is half of the work.
+        covariance = linalg.blas.ssyrk(1.0, rest.T, beta=1.0, c=covariance, lower=1, overwrite_c=1)
     count = len(features.labels) * len(features.views)
     return Moments(means, covariance / np.float32(count))
 

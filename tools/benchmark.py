@@ -186,6 +186,11 @@ class Task:
     data_dir: str | None
     full: bool
 
+    @property
+    def usual_model(self) -> Path:
+        """What `predict` takes when no model is named; in a checkout without it, the run's."""
+        return default_model() if default_model().is_file() else self.tflite("float16")
+
     def tflite(self, variant: str) -> Path:
         """The TFLite file of the run."""
         assert self.run is not None
@@ -687,7 +692,7 @@ def _write_photos(task: Task, folder: str, count: int) -> list[str]:
 def bulk(task: Task) -> list[Figure]:
     """Row 5: a folder of photos to a table."""
     count = task.effort.folder
-    model = task.tflite("float16")
+    model = task.usual_model
     with tempfile.TemporaryDirectory() as folder:
         in_new_process(_write_photos, task, folder, count)
         ours, bare = in_turn(
@@ -876,7 +881,7 @@ def growth(task: Task) -> list[Figure]:
         trained = [[train(count) for count in counts] for _ in range(task.effort.long_rounds)]
     figures = _growth("training", counts, trained)
     counts = [task.effort.folder * factor for factor in (1, 2, 4)]
-    model = task.tflite("float16")
+    model = task.usual_model
     with tempfile.TemporaryDirectory() as folder:
         folders = [Path(folder, str(count)) for count in counts]
         for place, count in zip(folders, counts, strict=True):
