@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import datetime
 import functools
+import gc
 import io
 import platform
 import shutil
@@ -216,6 +217,8 @@ def _fit_head(
     best: tuple[float, float, History, Sequence[Any]] | None = None
     moments = measure_moments(kept.train, tail.output_shape[-1])
     for shrinkage in shrinkages:
+        # TensorFlow's objects refer to each other in circles, and to the features of the last head.
+        gc.collect()
         whitening = fit_whitening(moments, shrinkage)
         validation = whitening.apply(kept.validation) if kept.validation else None
         head = build_head(tail, config.dropout, config.seed)

@@ -813,15 +813,15 @@ def _fine_tuning(task: Task, count: int) -> tuple[list[float], list[float], list
     import tensorflow as tf
 
     from keras_flowers import data, features, fit
+    from keras_flowers.fine_tune import BATCH_SIZE
     from keras_flowers.model import build_model, cut, unfreeze_base
-    from keras_flowers.train import FINE_TUNE_BATCH_SIZE
 
     photos = data.load_photos(DATASET, f"train[:{count}]", task.data_dir)
     model = build_model(BASE, IMAGE_SIZE, CLASSES)
     trunk, tail = cut(model, task.fine_tune)
-    settings = fit.FitSettings(2, FINE_TUNE_BATCH_SIZE, 1e-5, 0.01, 0.1, seed=0)
+    settings = fit.FitSettings(2, BATCH_SIZE, 1e-5, 0.01, 0.1, seed=0)
     batches = data.pixels(
-        photos, (IMAGE_SIZE, IMAGE_SIZE), view=data.RANDOM, batch_size=FINE_TUNE_BATCH_SIZE
+        photos, (IMAGE_SIZE, IMAGE_SIZE), view=data.RANDOM, batch_size=BATCH_SIZE
     ).map(lambda pixels, labels: (pixels, tf.one_hot(labels, CLASSES)))
 
     def full_epoch() -> float:
