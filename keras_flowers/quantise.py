@@ -143,7 +143,7 @@ def _equalise_streams(model: keras.Model, photos: npt.NDArray[np.uint8]) -> None
         largest = np.max(
             _predict(model, keras.ops.max(keras.ops.stack(peaks), axis=0), photos), axis=0
         )
-        scale = np.maximum(largest / largest.max(), _LEAST_SHARE)
+        scale = np.maximum(largest / max(largest.max(), 1e-30), _LEAST_SHARE)
         for norm in stream.norms:
             gamma, beta, *statistics = norm.get_weights()
             norm.set_weights([gamma / scale, beta / scale, *statistics])

@@ -89,9 +89,8 @@ def fit_whitening(moments: Moments, shrinkage: float) -> Whitening:
     # By each feature's own variance, since those of different layers differ a hundredfold.
     deviations = np.sqrt(covariance.diagonal())
     deviations = np.maximum(deviations, 1e-3 * deviations.mean() + 1e-9)
-    correlation = (
-        covariance / np.outer(deviations, deviations).T
-    )  # Fortran's order, as LAPACK wants
+    # Transposed, the symmetric outer product is in Fortran's order, as LAPACK wants it.
+    correlation = covariance / np.outer(deviations, deviations).T
     correlation[np.diag_indices_from(correlation)] += np.float32(shrinkage)
     # With correlation = L L^T, the rows of L^-1 (x / deviations) are uncorrelated.
     lower = linalg.cholesky(correlation, lower=True, overwrite_a=True, check_finite=False)

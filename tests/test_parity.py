@@ -103,6 +103,16 @@ def test_tensorflow_and_pillow_read_a_jpeg_alike(
         assert difference(content, size) <= 1
 
 
+@pytest.mark.parametrize("size", [*SIZES, (300, 40)])
+@pytest.mark.parametrize("shape", [(2, 60, 50, 3), (130, 200, 3), (1, 1, 3)])
+def test_resizing_in_two_passes_is_resizing_at_once(
+    shape: tuple[int, ...], size: tuple[int, int]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    expected = tf.image.resize(pixels, size, method="bilinear", antialias=True)
+    np.testing.assert_array_equal(tf_image._resize(tf.constant(pixels), size), expected)
+
+
 WITH_HOLES = drawing(90, 70).convert("RGBA")
 WITH_HOLES.putalpha(drawing(90, 70, seed=1).convert("L"))
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """examples:
   everything that takes no hours, about a quarter of an hour on two cores
-      python tools/benchmark.py --run saved_models/flowers102 --json benchmark.json
+      python tools/benchmark.py --run saved_models/MobileNetV2 --json benchmark.json
   a minute's version: rows 1, 3, 4, 5 and 6 on few photos; for a look, not for a claim
       python tools/benchmark.py --quick
   how long training takes, with the accuracy of the usual loop after all its epochs
