@@ -54,7 +54,7 @@ class Photos:
 
     def of_split(self, split: str) -> Photos:
         """Another split of the same data set."""
-        return load_photos(self.dataset.replace("/", ":"), split, self.data_dir)
+        return load_photos(name_to_read(self.dataset), split, self.data_dir)
 
     @functools.cached_property
     def are_upright_jpegs(self) -> bool:
@@ -118,6 +118,18 @@ def load_photos(dataset: str, split: str, data_dir: str | None = None) -> Photos
         ),
         data_dir=data_dir,
     )
+
+
+def name_to_read(full_name: str) -> str:
+    """What `load_photos` calls a data set that `Photos.dataset` names.
+
+    Where TFDS writes name/version it reads name:version.
+
+    >>> name_to_read("oxford_flowers102/2.1.1"), name_to_read("a_set/a_config/1.0.0")
+    ('oxford_flowers102:2.1.1', 'a_set/a_config:1.0.0')
+    """
+    name, _, version = full_name.rpartition("/")
+    return f"{name}:{version}" if name else full_name
 
 
 def overlap(one: Photos, other: Photos) -> bool:

@@ -82,10 +82,8 @@ def photos_of(model_path: Path, split: str, data_dir: str | None = None) -> data
     """
     metadata = read_metadata(model_path)
     dataset = str(metadata.provenance.get("dataset", "oxford_flowers102"))
-    # Where TFDS writes name/version it reads name:version.
-    name, _, version = dataset.rpartition("/")
     photos = data.load_photos(
-        f"{name}:{version}" if name else dataset,
+        data.name_to_read(dataset),
         split,
         data_dir or settings_of(model_path).get("data_dir"),
     )
