@@ -190,7 +190,8 @@ class _Answers(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     def images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answers for pixels, float32 [N, H, W, 3]."""
         readable = tf.ones(tf.shape(images)[:1], tf.bool)
-        return self._answer(tf_image.squash(images, self._image_size), readable)
+        pixels = tf_image.squash(tf.clip_by_value(images, 0.0, 255.0), self._image_size)
+        return self._answer(pixels, readable)
 
     def _answer(self, pixels: tf.Tensor, readable: tf.Tensor) -> dict[str, tf.Tensor]:
         (probabilities,) = self._frozen(tf.cast(pixels, tf.float32))

@@ -33,7 +33,7 @@ Run: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 Batch: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 """What goes in, and what is right: int64 [B] classes or float32 [B, classes] probabilities."""
 
-_RULE = 2  # Raise it when decoding, the views or the engines change what is kept.
+_RULE = 3  # Raise it when decoding, the views or the engines change what is kept.
 
 
 @dataclass(frozen=True)

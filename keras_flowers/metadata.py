@@ -45,7 +45,7 @@ class Metadata:
         content = {
             "image": {
                 "size": self.image_size,
-                "resize": "whole photo squashed, bilinear, antialiased",
+                "resize": "whole photo squashed, bilinear",
                 "pixels": "RGB, 0..255",
             },
             **self.provenance,

@@ -69,11 +69,20 @@ def test_pixels_are_rgb_rows_from_the_top() -> None:
     assert tuple(pixels[-3, 2]) == YELLOW
 
 
-def test_resize_is_antialiased() -> None:
-    # A fine chequerboard: without antialiasing it gives black, white or stripes.
-    board = np.indices((256, 256)).sum(axis=0) % 2 * 255
+@pytest.mark.parametrize("shape", [(256, 256), (256, 16), (40, 16 * 7 + 5)])
+def test_no_pixel_of_a_large_photo_is_skipped(shape: tuple[int, int]) -> None:
+    # A fine chequerboard: where pixels are skipped it gives black, white or stripes.
+    board = np.indices(shape).sum(axis=0) % 2 * 255
     pixels = squash(Image.fromarray(board.astype(np.uint8)).convert("RGB"), (16, 16))
-    assert abs(pixels.astype(int) - 127).max() <= 4
+    assert abs(pixels.astype(int) - 127).max() <= 20
+
+
+def test_shrinking_and_resizing_are_means_and_interpolation() -> None:
+    # 11 rows for 4: each two become their mean, 8, 16, 24, 40 and 80, and the last is left out.
+    rows = np.array([0, 16, 16, 16, 20, 28, 40, 40, 60, 100, 7], np.uint8)
+    photo = Image.fromarray(np.repeat(rows, 4 * 3).reshape(11, 4, 3))
+    # The middles of four pixels lie at 1/8, 1 3/8, 2 5/8 and 3 7/8 of these five.
+    np.testing.assert_array_equal(squash(photo, (4, 4))[:, 0, 0], [9, 19, 34, 75])
 
 
 @given(
