@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,48 +144,82 @@ def pixels(
     size: tuple[int, int],
     *,
     view: int = WHOLE,
-    seed: int = 0,
     batch_size: int = 64,
-    blend: bool = False,
-    order: int | None = None,
+    **options: Any,
 ) -> tf.data.Dataset:
     """One view of each photo, once, in stored order; the last partial batch too.
 
     Args:
         photos: What to read.
         size: Height and width of the result.
-        view: WHOLE, MIRRORED, or 2, 3, ... for a random crop, mirrored half of the time, with its
-            colours changed a little. Photo, view and seed determine it.
-        seed: Of the random views.
+        view: As in `pixels_of_views`.
         batch_size: Photos in a batch.
-        blend: Whether most photos have the same view of another photo laid over them (mixup, Zhang
-            et al. 2018, but for the label, which stays that of the first).
-        order: Seed of another order than the stored one.
+        **options: As `pixels_of_views` takes them.
 
     Returns:
         tf.data of (uint8 [B, height, width, 3] 0..255 RGB, int64 [B] labels).
     """
+    batches = pixels_of_views(photos, size, [view], batch_size=batch_size, **options)
+    return batches.map(lambda pictures, labels: (tf.squeeze(pictures, axis=1), labels))
 
-    def seed_of(index: tf.Tensor) -> tf.Tensor:
+
+def pixels_of_views(
+    photos: Photos,
+    size: tuple[int, int],
+    views: Sequence[int],
+    *,
+    seed: int = 0,
+    batch_size: int = 64,
+    blend: bool = False,
+    order: int | None = None,
+) -> tf.data.Dataset:
+    """Some views of each photo, which is decoded once for all of them; otherwise as `pixels`.
+
+    Args:
+        photos: What to read.
+        size: Height and width of the result.
+        views: WHOLE, MIRRORED, or 2, 3, ... for a random crop, mirrored half of the time, with its
+            colours changed a little. Photo, view and seed determine it.
+        seed: Of the random views.
+        batch_size: Photos in a batch.
+        blend: Whether most photos have the same views of another photo laid over them (mixup,
+            Zhang et al. 2018, but for the label, which stays that of the first).
+        order: Seed of another order than the stored one.
+
+    Returns:
+        tf.data of (uint8 [B, V, height, width, 3] 0..255 RGB, int64 [B] labels).
+    """
+
+    def seed_of(view: int, index: tf.Tensor) -> tf.Tensor:
         return tf.stack([seed * 1000 + view, tf.cast(index, tf.int32)])
 
     decode = tf_image.decode_jpeg if photos.are_upright_jpegs else tf_image.decode
 
     def read(index: tf.Tensor, data: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        picture = _view(decode(data, size), size, view, seed_of(index))
-        return tf.ensure_shape(picture, (*size, 3)), label
+        photo = decode(data, size)
+        whole = tf_image.squash(photo, size)  # TensorFlow leaves it out where no view needs it
+
+        def picture(view: int) -> tf.Tensor:
+            if view == WHOLE:
+                return whole
+            if view == MIRRORED:
+                return tf.reverse(whole, axis=[1])
+            return tf_image.random_view(photo, size, seed_of(view, index))
+
+        pictures = tf.stack([picture(view) for view in views])
+        return tf.ensure_shape(pictures, (len(views), *size, 3)), label
 
     def read_two(one: tuple[tf.Tensor, ...], other: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-        picture, label = read(*one)
-        share = tf.random.stateless_uniform([], seed_of(one[0]), 0, 1 / (1 - _UNBLENDED))
-        blended = _blend(picture, read(*other)[0], tf.minimum(share, 1.0))
-        return blended, label
+        pictures, label = read(*one)
+        seeds = [seed_of(view, one[0]) for view in views]
+        shares = [tf.random.stateless_uniform([1, 1, 1], s, 0, 1 / (1 - _UNBLENDED)) for s in seeds]
+        return _blend(pictures, read(*other)[0], tf.minimum(tf.stack(shares), 1.0)), label
 
-    pictures = photos.records if order is None else _shuffled(photos.records, order)
+    records = photos.records if order is None else _shuffled(photos.records, order)
     if blend:
-        pictures = tf.data.Dataset.zip(pictures, _shuffled(pictures, seed * 1000 + view))
+        records = tf.data.Dataset.zip(records, _shuffled(records, seed * 1000 + views[0]))
     return (
-        pictures.map(
+        records.map(
             read_two if blend else read, num_parallel_calls=available_cores(), deterministic=True
         )
         .batch(batch_size)
@@ -206,13 +241,6 @@ def some_pixels(photos: Photos, image_size: int, count: int = 64) -> npt.NDArray
     batches = pixels(photos, (image_size, image_size), batch_size=count)
     first: npt.NDArray[np.uint8] = next(batches.as_numpy_iterator())[0]
     return first
-
-
-def _view(photo: tf.Tensor, size: tuple[int, int], view: int, seed: tf.Tensor) -> tf.Tensor:
-    if view in (WHOLE, MIRRORED):
-        picture = tf_image.squash(photo, size)
-        return tf.reverse(picture, axis=[1]) if view == MIRRORED else picture
-    return tf_image.random_view(photo, size, seed)
 
 
 def _without_autotune() -> tf.data.Options:

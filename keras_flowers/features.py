@@ -13,6 +13,7 @@ import json
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -33,6 +34,7 @@ Run: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 Batch: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 """What goes in, and what is right: int64 [B] classes or float32 [B, classes] probabilities."""
 
+_VIEWS_AT_A_TIME = 4  # for which a photo is decoded once; an interruption loses no more than these
 _RULE = 3  # Raise it when decoding, the views or the engines change what is kept.
 
 
@@ -195,12 +197,15 @@ def keep_features(
             unit="photo",
             mininterval=0.1 if sys.stderr.isatty() else 10,
         ) as bar:
-            for view in missing:
-                pixels = data.pixels(
-                    photos, size, view=view, seed=seed, batch_size=batch_size, blend=blend
+            # Blended, each view has photos of its own laid over it: nothing to decode once for all.
+            at_a_time = 1 if blend else _VIEWS_AT_A_TIME
+            for start in range(0, len(missing), at_a_time):
+                some = missing[start : start + at_a_time]
+                pixels = data.pixels_of_views(
+                    photos, size, some, seed=seed, batch_size=batch_size // len(some), blend=blend
                 )
-                _run_and_keep(run, pixels, photos.count, folder, keys[view], bar)
-                kept[view] = _read(folder, keys[view])
+                _run_and_keep(run, pixels, photos.count, folder, [keys[view] for view in some], bar)
+                kept |= {view: _read(folder, keys[view]) for view in some}
     else:
         print(f"{photos.split}: {len(views)} x {photos.count} features kept from an earlier run")
     found = [one for one in kept.values() if one is not None]
@@ -225,39 +230,54 @@ def _engine_of(trunk: keras.Model, digest: str) -> tuple[Run, str]:
 
 
 def _run_and_keep(
-    run: Run, pixels: tf.data.Dataset, count: int, folder: Path, key: dict[str, Any], bar: tqdm[Any]
+    run: Run,
+    pixels: tf.data.Dataset,
+    count: int,
+    folder: Path,
+    keys: list[dict[str, Any]],
+    bar: tqdm[Any],
 ) -> None:
-    path, labels, done, checksum = _path(folder, key), np.empty(count, np.int64), 0, 0
-    # Not through a memory map: a full disk would end the process with a bus error.
-    with replacing(path) as temporary, open(temporary, "wb") as file:
+    """Writes what `run` gives for `pixels`, [B, V, H, W, 3], under the V keys of its views."""
+    paths, labels, done = [_path(folder, key) for key in keys], np.empty(count, np.int64), 0
+    checksums = [0] * len(paths)
+    with ExitStack() as stack:
+        # Not through a memory map: a full disk would end the process with a bus error.
+        files = [
+            stack.enter_context(open(stack.enter_context(replacing(path)), "wb")) for path in paths
+        ]
         for batch, batch_labels in pixels.as_numpy_iterator():
-            features = np.asarray(run(batch)).astype(np.float16)
+            pictures = batch.reshape(-1, *batch.shape[2:])
+            features = np.asarray(run(pictures)).astype(np.float16)
             if not np.isfinite(features).all():
                 raise UserError(
                     "the base gives features that are no finite numbers; expected pixels 0..255 in "
                     "and moderate values out: check --base"
                 )
-            if not done:
-                np.lib.format.write_array_header_1_0(
-                    file,
-                    {
-                        "descr": np.lib.format.dtype_to_descr(features.dtype),
-                        "fortran_order": False,
-                        "shape": (count, *features.shape[1:]),
-                    },
-                )
-            file.write(features.tobytes())
-            labels[done : done + len(features)] = batch_labels
-            checksum = zlib.crc32(features.tobytes(), checksum)
-            done += len(features)
-            bar.update(len(features))
+            of_views = features.reshape(*batch.shape[:2], *features.shape[1:]).swapaxes(0, 1)
+            for number, (file, rows) in enumerate(zip(files, of_views, strict=True)):
+                if not done:
+                    np.lib.format.write_array_header_1_0(
+                        file,
+                        {
+                            "descr": np.lib.format.dtype_to_descr(rows.dtype),
+                            "fortran_order": False,
+                            "shape": (count, *rows.shape[1:]),
+                        },
+                    )
+                content = rows.tobytes()
+                file.write(content)
+                checksums[number] = zlib.crc32(content, checksums[number])
+            labels[done : done + len(batch)] = batch_labels
+            done += len(batch)
+            bar.update(len(pictures))
         if done != count:
             raise UserError(
                 f"the data set has {done} photos but promised {count}; prepare it again"
             )
     # Written last: features without it are not believed.
-    sidecar = {"key": key, "checksum": checksum, "labels": labels.tolist()}
-    write_json(path.with_suffix(".json"), sidecar)
+    for path, key, checksum in zip(paths, keys, checksums, strict=True):
+        sidecar = {"key": key, "checksum": checksum, "labels": labels.tolist()}
+        write_json(path.with_suffix(".json"), sidecar)
 
 
 def _read(

@@ -234,6 +234,10 @@ def test_views_depend_on_photo_view_and_seed_alone(run: Path, config: TrainConfi
     np.testing.assert_array_equal(view(2), view(2, batch_size=4))
     assert (view(2) != view(3)).mean() > 0.5
     assert (view(2) != view(2, seed=1)).mean() > 0.5
+    together = data.pixels_of_views(photos, (96, 96), [3, data.MIRRORED, 2], batch_size=4)
+    found = np.concatenate([pixels for pixels, _ in together.as_numpy_iterator()])
+    expected = np.stack([view(3), view(data.MIRRORED), view(2)], axis=1)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.fixture(scope="module")
