@@ -57,8 +57,8 @@ class TrainConfig:
     learning_rate: float = _option(5e-4, "of AdamW at the start; falls to 0 along a cosine")
     weight_decay: float = _option(0.01, "of AdamW: pulls the weights of the head towards 0")
     label_smoothing: float = _option(0.1, "share of the target spread over all classes")
-    shrinkage: float | None = _option(
-        None, "of the features' correlations in the whitening (default: the best on validation)"
+    shrinkage: float = _option(
+        1.0, "of the features' correlations in the whitening: the less, the more they are trusted"
     )
     temperature: float | None = _option(
         None, "by which the logits are divided in the end (default: calibrated on validation)"
@@ -93,7 +93,7 @@ class TrainConfig:
             ("image_size", self.image_size is None or 32 <= self.image_size <= 1024, "32 to 1024"),
             ("dropout", 0 <= self.dropout < 1, "0 to less than 1"),
             ("views", 1 <= self.views <= 100, "1 to 100"),
-            ("shrinkage", self.shrinkage is None or 0 < self.shrinkage, "more than 0"),
+            ("shrinkage", 0 < self.shrinkage, "more than 0"),
             ("epochs", self.epochs is None or 1 <= self.epochs <= 10_000, "1 to 10000"),
             ("batch_size", 1 <= self.batch_size <= 100_000, "1 to 100000"),
             ("learning_rate", 0 < self.learning_rate < 100, "more than 0"),

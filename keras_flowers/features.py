@@ -38,19 +38,45 @@ _VIEWS_AT_A_TIME = 4  # for which a photo is decoded once; an interruption loses
 _RULE = 3  # Raise it when decoding, the views or the engines change what is kept.
 
 
+class RowsOnDisk:
+    """An array [N, ...] in a `.npy` file, of which only the rows in use are in memory.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError, ValueError: There is none, or it is cut off.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.shape: tuple[int, ...] = self._map().shape
+
+    def _map(self) -> npt.NDArray[Any]:
+        mapped: npt.NDArray[Any] = np.load(self._path, mmap_mode="r", allow_pickle=False)
+        return mapped
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | npt.NDArray[Any]) -> npt.NDArray[Any]:
+        # Mapped anew: what was read through a map counts as memory in use for as long as it lasts.
+        return np.array(self._map()[rows])
+
+
 @dataclass(frozen=True)
 class KeptFeatures:
     """What the frozen part gave for a split.
 
     Attributes:
-        views: One array [N, ...] a view, float16, memory-mapped: only the rows in use are read.
+        views: One array [N, ...] a view, float16, in memory or on disk.
         labels: int64 [N].
         targets: One array [N, classes] a view, what to answer; None: the labels.
     """
 
-    views: list[npt.NDArray[np.float16]]
+    views: Sequence[npt.NDArray[np.float16] | RowsOnDisk]
     labels: npt.NDArray[np.int64]
-    targets: list[npt.NDArray[np.floating[Any]]] | None = None
+    targets: Sequence[npt.NDArray[np.floating[Any]]] | None = None
 
     def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[Batch]:
         """Every view of every photo once an epoch, in an order that seed and epoch determine.
@@ -137,7 +163,9 @@ class StreamedPhotos:
 
 
 def _gather(
-    arrays: list[npt.NDArray[Any]], view: npt.NDArray[np.integer[Any]], photo: npt.NDArray[Any]
+    arrays: Sequence[npt.NDArray[Any] | RowsOnDisk],
+    view: npt.NDArray[np.integer[Any]],
+    photo: npt.NDArray[Any],
 ) -> npt.NDArray[np.float32]:
     """The rows `arrays[view[i]][photo[i]]`."""
     rows = np.empty((len(photo), *arrays[0].shape[1:]), np.float32)
@@ -280,16 +308,14 @@ def _run_and_keep(
         write_json(path.with_suffix(".json"), sidecar)
 
 
-def _read(
-    folder: Path, key: dict[str, Any]
-) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]] | None:
+def _read(folder: Path, key: dict[str, Any]) -> tuple[RowsOnDisk, npt.NDArray[np.int64]] | None:
     """The features kept under `key`; None, with a word why, where they are not whole."""
     path = _path(folder, key)
     if not path.with_suffix(".json").is_file():
         return None
     try:
         sidecar = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        features = np.load(path, mmap_mode="r", allow_pickle=False)
+        features = RowsOnDisk(path)
         labels = np.array(sidecar["labels"], np.int64)
         whole = (
             sidecar["key"] == key
@@ -308,7 +334,7 @@ def _path(folder: Path, key: dict[str, Any]) -> Path:
     return folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:20]}.npy"
 
 
-def _checksum(features: npt.NDArray[np.float16]) -> int:
+def _checksum(features: npt.NDArray[Any] | RowsOnDisk) -> int:
     checksum = 0
     for start in range(0, len(features), 256):  # in pieces: the array may be larger than memory
         checksum = zlib.crc32(features[start : start + 256].tobytes(), checksum)

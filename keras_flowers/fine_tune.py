@@ -122,7 +122,9 @@ def fine_tune(
         to_learn = keep(trunk, train, views=views, blend=blend)
         if teacher is not None:
             answers = keep(teacher, train, views=views, blend=blend)
-            to_learn = dataclasses.replace(to_learn, targets=[soften(one) for one in answers.views])
+            to_learn = dataclasses.replace(
+                to_learn, targets=[soften(one[:]) for one in answers.views]
+            )
         if validation is not None:
             to_watch = keep(trunk, validation, views=[data.WHOLE])
     unfreeze_base(tail)

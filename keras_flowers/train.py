@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import datetime
 import functools
-import gc
 import io
 import platform
 import shutil
@@ -15,7 +14,7 @@ import time
 from collections.abc import Sequence
 from importlib import metadata as packages
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from keras_flowers import cli
 from keras_flowers.backend import import_tensorflow
@@ -33,11 +32,6 @@ if TYPE_CHECKING:
 
 FINISHED = "metrics.json"
 """The file of a run directory that is written last: where it is, the run is finished."""
-
-SHRINKAGES = (1.0, 0.3, 0.1)
-"""What --shrinkage is chosen from on validation, when it is not given. In this order, until the
-calibrated loss rises: it is taken to have one valley, which was at the first wherever it was looked
-for."""
 
 EPOCHS, LEAST_STEPS = 5, 80
 """How long the head is trained, when --epochs is not given. Chosen on validation: more would make
@@ -195,7 +189,7 @@ def _check_splits(config: TrainConfig, chooses: bool, test_is_seen: bool) -> Non
             f"--test_split {config.test_split} shares photos with the splits that are learned "
             "from; its score would be worth nothing"
         )
-    if not chooses and None in (config.shrinkage, config.temperature):
+    if not chooses and config.temperature is None:
         raise UserError(
             f"--train_split {config.train_split} holds the validation photos, so nothing can be "
             "chosen on them: run without it first, then add --config RUN/config.json of that run"
@@ -205,53 +199,34 @@ def _check_splits(config: TrainConfig, chooses: bool, test_is_seen: bool) -> Non
 def _fit_head(
     config: TrainConfig, tail: keras.Model, kept: Kept, run: Path
 ) -> tuple[TrainConfig, History]:
-    """Trains the head on whitened features; of several shrinkages keeps the best on validation."""
-    from keras_flowers import fit, metrics
+    """Trains the head on whitened features, and puts it into `tail` for features as they are."""
+    from keras_flowers import fit
     from keras_flowers.model import OUTPUT, build_head
     from keras_flowers.whitening import fit_whitening, measure_moments
 
     epochs = config.epochs
     if epochs is None:
         epochs = max(EPOCHS, -(-LEAST_STEPS // kept.train.steps(config.batch_size)))
-    shrinkages = SHRINKAGES if config.shrinkage is None else (config.shrinkage,)
-    best: tuple[float, float, History, Sequence[Any]] | None = None
     moments = measure_moments(kept.train, tail.output_shape[-1])
-    for shrinkage in shrinkages:
-        # TensorFlow's objects refer to each other in circles, and to the features of the last head.
-        gc.collect()
-        whitening = fit_whitening(moments, shrinkage)
-        validation = whitening.apply(kept.validation) if kept.validation else None
-        head = build_head(tail, config.dropout, config.seed)
-        history = fit.fit(
-            head,
-            whitening.apply(kept.train),
-            validation,
-            fit.FitSettings(
-                epochs=epochs,
-                batch_size=config.batch_size,
-                learning_rate=config.learning_rate,
-                weight_decay=config.weight_decay,
-                label_smoothing=config.label_smoothing,
-                seed=config.seed,
-            ),
-            checkpoint=run / "checkpoints" / f"head_{shrinkage:g}.npz",
-            title=f"head, shrinkage {shrinkage:g}",
-        )
-        # By loss, which the validation photos measure more finely than the share of right answers,
-        # and calibrated, since the head of a few epochs is less sure than it may be.
-        loss = 0.0
-        if validation is not None:
-            loss = metrics.calibrate(fit.predict(head, validation), validation.labels).log_loss
-        if best is not None and loss >= best[0]:
-            break
-        folded = whitening.fold(*head.get_layer(OUTPUT).get_weights())
-        best = (loss, shrinkage, history, folded)
-    assert best is not None
-    _, shrinkage, history, weights = best
-    tail.get_layer(OUTPUT).set_weights(weights)
-    if len(shrinkages) > 1:
-        print(f"shrinkage {shrinkage:g} has the least loss on {config.validation_split}")
-    return dataclasses.replace(config, epochs=epochs, shrinkage=shrinkage), history
+    whitening = fit_whitening(moments, config.shrinkage)
+    head = build_head(tail, config.dropout, config.seed)
+    history = fit.fit(
+        head,
+        whitening.apply(kept.train),
+        whitening.apply(kept.validation) if kept.validation else None,
+        fit.FitSettings(
+            epochs=epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            label_smoothing=config.label_smoothing,
+            seed=config.seed,
+        ),
+        checkpoint=run / "checkpoints" / "head.npz",
+        title="head",
+    )
+    tail.get_layer(OUTPUT).set_weights(whitening.fold(*head.get_layer(OUTPUT).get_weights()))
+    return dataclasses.replace(config, epochs=epochs), history
 
 
 def _write_run(

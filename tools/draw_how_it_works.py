@@ -181,7 +181,6 @@ def explain(photo: Path, run: Path, label: str, output: Path) -> None:
     for row in (history[0], history[1], history[-1]):
         print(f"epoch {row['epoch']:.0f}: loss {row['loss']:.3f}, accuracy {row['accuracy']:.2%}")
     _save(chart.draw_learning_curves(history), output / "learning_curves.png")
-    print(f"shrinkage {settings['shrinkage']:g}")
     for split, scores in json.loads(files[3].read_text(encoding="utf-8"))["scores"].items():
         print(f"{split}: top-1 {scores['top1']['value']:.1%} of {scores['photos']}")
 
