@@ -195,6 +195,7 @@ def pixels_of_views(
 
     decode = tf_image.decode_jpeg if photos.are_upright_jpegs else tf_image.decode
 
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def read(index: tf.Tensor, data: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         photo = decode(data, size)
         whole = tf_image.squash(photo, size)  # TensorFlow leaves it out where no view needs it
@@ -209,6 +210,7 @@ def pixels_of_views(
         pictures = tf.stack([picture(view) for view in views])
         return tf.ensure_shape(pictures, (len(views), *size, 3)), label
 
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def read_two(one: tuple[tf.Tensor, ...], other: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
         pictures, label = read(*one)
         seeds = [seed_of(view, one[0]) for view in views]

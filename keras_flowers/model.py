@@ -106,7 +106,8 @@ def compress(pooled: keras.KerasTensor, *, signed: bool = True) -> keras.KerasTe
     """
     # The slope at 0 must be finite for the layers below to be trained.
     root = keras.ops.sqrt(keras.ops.abs(pooled) + _SMALLEST)
-    return keras.ops.sign(pooled) * root if signed else root
+    # Without a jump at 0, on whose sides two engines may come to lie.
+    return keras.ops.sign(pooled) * (root - _SMALLEST**0.5) if signed else root
 
 
 def _settle_batch_norms(model: keras.Model, pixels: npt.NDArray[np.uint8]) -> None:

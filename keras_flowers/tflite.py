@@ -34,7 +34,7 @@ def converter_for(model: keras.Model, batch_size: int | None = 1) -> tf.lite.TFL
     (pixels,) = model.inputs
     signature = tf.TensorSpec((batch_size, *pixels.shape[1:]), pixels.dtype, name=pixels.name)
 
-    @tf.function(input_signature=[signature])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[signature], autograph=False)  # type: ignore[untyped-decorator]
     def serve(pixels: tf.Tensor) -> tf.Tensor:
         return model(pixels, training=False)
 

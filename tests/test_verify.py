@@ -84,10 +84,11 @@ def test_good_export_passes(report: verify.Report, exported: Exported) -> None: 
         assert row.right > 0.75 * PHOTOS or name == "TFLite int8"
         assert row.lost == rows["Keras"].right - row.right
         assert row.milliseconds > 0
-    # The bytes take their own way, and Pillow's pixels are not exactly TensorFlow's.
+    # The bytes take their own way, and Pillow's pixels are TensorFlow's, give or take one.
     assert rows["SavedModel image_bytes"].same_pixels is None
     assert rows["SavedModel images"].same_pixels.largest < 1e-3
-    assert rows["TFLite float32"].own_reading.largest > rows["TFLite float32"].same_pixels.largest
+    assert rows["TFLite float32"].same_pixels.largest < 1e-3
+    assert rows["TFLite float32"].own_reading.largest < 0.02
     assert rows["TFLite float16"].bytes == (exported.run / "run_float16.tflite").stat().st_size
 
 
