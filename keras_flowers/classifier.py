@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from keras_flowers.backend import import_tensorflow
 from keras_flowers.errors import UserError
-from keras_flowers.image import Source, read_pixels
+from keras_flowers.image import Source, load_readers, read_pixels
 from keras_flowers.litert import LiteRTModel, rehearse
 from keras_flowers.metadata import Metadata, read_metadata
 
@@ -167,7 +167,7 @@ def default_model() -> Path:
 def _load_tflite(path: Path, workers: int) -> tuple[Run, tuple[int, int], int]:
     content = path.read_bytes()
     if path != default_model():  # a stranger's, perhaps
-        rehearse(content)
+        rehearse(content, meanwhile=load_readers)
     model = LiteRTModel(content, workers=workers)
     shapes = model.output_shapes
     if len(shapes) != 1 or len(shapes[0]) != 1:

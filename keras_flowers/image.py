@@ -147,6 +147,11 @@ def read_pixels(source: Source, size: tuple[int, int]) -> Pixels:
     return squash(read_photo(source, size), size)
 
 
+def load_readers() -> None:
+    """Loads Pillow's readers, as the first photo would: that takes longer than to read it."""
+    Image.preinit()
+
+
 def find_photos(folder: Path, on_error: Callable[[OSError], object] | None = None) -> list[Path]:
     """The photos in `folder` and below it, known by their endings, in a stable order.
 

@@ -8,7 +8,7 @@ import queue
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -109,7 +109,7 @@ class LiteRTModel:
             self._idle.put(interpreter)
 
 
-def rehearse(content: bytes) -> None:
+def rehearse(content: bytes, meanwhile: Callable[[], object] = lambda: None) -> None:
     """Loads a model and runs it once in a process of its own, so that only that one dies of it.
 
     LiteRT checks the form of a file, but not all that it says: some damaged files crash it, hang it
@@ -117,11 +117,13 @@ def rehearse(content: bytes) -> None:
 
     Args:
         content: The bytes of a `.tflite` file from anywhere.
+        meanwhile: What to do in this process until the other is done.
 
     Raises:
         UserError: LiteRT crashes, or cannot load or run the model.
     """
     if not hasattr(os, "fork"):
+        meanwhile()
         return
     import ai_edge_litert.interpreter  # noqa: F401  # here, so that it is not imported twice
 
@@ -130,9 +132,12 @@ def rehearse(content: bytes) -> None:
     if not process:
         _rehearse_and_exit(content, writing)
     os.close(writing)
-    with open(reading, encoding="utf-8") as pipe:
-        refusal = pipe.read()
-    _, status = os.waitpid(process, 0)
+    try:
+        meanwhile()
+    finally:
+        with open(reading, encoding="utf-8") as pipe:
+            refusal = pipe.read()
+        _, status = os.waitpid(process, 0)
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         fault = f"crashes LiteRT ({signal.Signals(number).name})"
