@@ -126,7 +126,7 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
     teacher = None
     if config.teacher is not None:
         teacher = fine_tune.load_teacher(Path(config.teacher), train, scored, config.image_size)
-    keras.utils.clear_session()
+        keras.utils.clear_session()
     model = build_model(
         config.base,
         config.image_size,

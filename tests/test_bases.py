@@ -14,10 +14,19 @@ keras = pytest.importorskip("keras", reason="training needs the extra [train]")
 
 from keras_flowers.bases import BASES  # noqa: E402
 from keras_flowers.errors import UserError  # noqa: E402
-from keras_flowers.model import build_model, image_size_of, logits_of  # noqa: E402
+from keras_flowers.model import build_model, compress, image_size_of, logits_of  # noqa: E402
 
 ALL = os.environ.get("KERAS_FLOWERS_ALL_BASES") == "1"
 QUICK = ("MobileNet_0.25", "MobileNetV2_0.35", "MobileNetV3Small", "EfficientNetB0")
+
+
+def test_root_keeps_the_sign_and_has_no_jump() -> None:
+    pooled = np.array([-4, -1e-9, 0, 1e-9, 4], np.float32)
+    np.testing.assert_allclose(compress(pooled), [-1.99, 0, 0, 0, 1.99], atol=1e-4)
+    # Where nothing is negative, the sign is left out: the same, but for a number.
+    np.testing.assert_allclose(
+        compress(pooled[2:], signed=False) - compress(pooled[2:]), 0.01, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", BASES)

@@ -522,6 +522,19 @@ def test_model_that_takes_all_memory_is_refused(colour_model: Path, monkeypatch:
         load_classifier(colour_model)
 
 
+def test_rehearsal_leaves_nothing_behind(colour_model: Path) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    done: list[str] = []
+    litert.rehearse(colour_model.read_bytes(), meanwhile=lambda: done.append("meanwhile"))
+    assert done == ["meanwhile"]
+    with pytest.raises(KeyboardInterrupt):
+        litert.rehearse(colour_model.read_bytes(), meanwhile=stop)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_model_of_either_type_takes_pixels_of_either_type(dtype: Any) -> None:
     tf = pytest.importorskip("tensorflow")

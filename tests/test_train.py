@@ -22,7 +22,7 @@ from keras_flowers import cli, data, demo, evaluate, export, train
 from keras_flowers.classifier import load_classifier
 from keras_flowers.config import TrainConfig
 from keras_flowers.errors import UserError
-from keras_flowers.features import KeptFeatures, keep_features
+from keras_flowers.features import KeptFeatures, RowsOnDisk, keep_features
 from keras_flowers.files import only_writer
 from keras_flowers.fit import FitSettings, fit, predict
 from keras_flowers.metadata import read_metadata
@@ -268,6 +268,19 @@ def test_features_are_kept_on_however_many_models_were_built_before(
     assert capsys.readouterr().out.count("features kept from an earlier run") == 3
 
 
+def test_rows_on_disk_are_those_of_the_array(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).normal(size=(9, 2, 3)).astype(np.float16)
+    np.save(tmp_path / "rows.npy", array)
+    rows = RowsOnDisk(tmp_path / "rows.npy")
+    assert (len(rows), rows.shape) == (9, (9, 2, 3))
+    for some in (slice(None), slice(2, 5), np.array([7, 0, 7]), np.array([], int)):
+        np.testing.assert_array_equal(rows[some], array[some])
+    assert type(rows[2:5]) is np.ndarray  # not a map of the file
+    (tmp_path / "rows.npy").write_bytes((tmp_path / "rows.npy").read_bytes()[:-1])
+    with pytest.raises(ValueError, match="mmap length"):
+        RowsOnDisk(tmp_path / "rows.npy")
+
+
 def test_damaged_features_are_found_said_and_made_again(
     parts: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -280,7 +293,7 @@ def test_damaged_features_are_found_said_and_made_again(
         file.write_bytes(damaged)
         again = make()
         assert "damaged" in capsys.readouterr().err
-        np.testing.assert_array_equal(again.views[0], kept.views[0])
+        np.testing.assert_array_equal(again.views[0][:], kept.views[0][:])
         assert file.read_bytes() == whole
     make()
     assert "kept from an earlier run" in capsys.readouterr().out
@@ -300,7 +313,7 @@ def test_features_of_other_photos_are_found_said_and_made_again(
             shutil.copy(foreign, file.with_suffix(suffix))
         again = keep_features(trunk, photos, views=[0], seed=0, folder=tmp_path)
         assert f"{file} are damaged: they are made again" in capsys.readouterr().err
-        np.testing.assert_array_equal(again.views[0], kept.views[0])
+        np.testing.assert_array_equal(again.views[0][:], kept.views[0][:])
         np.testing.assert_array_equal(again.labels, kept.labels)
 
 
@@ -398,7 +411,7 @@ def test_checksum_changes_with_each_part_of_the_features() -> None:
 def test_validation_is_of_every_photo_once_in_each_epoch(parts: tuple, tmp_path: Path) -> None:
     _, _, tail, _, kept = parts
     # More than one batch, of different losses, under weights that stay as they are.
-    longer = KeptFeatures([np.concatenate([kept.views[0]] * 2)], np.arange(320) % 8)
+    longer = KeptFeatures([np.concatenate([kept.views[0][:]] * 2)], np.arange(320) % 8)
     start = tail.get_weights()
     settings = dataclasses.replace(SETTINGS, learning_rate=1e-12, weight_decay=0.0)
     history = fit(tail, kept, longer, settings, checkpoint=tmp_path / "c.npz", title="head")
@@ -410,7 +423,7 @@ def test_validation_is_of_every_photo_once_in_each_epoch(parts: tuple, tmp_path:
 
 def test_diverging_loss_is_said(parts: tuple, tmp_path: Path) -> None:
     _, _, tail, _, kept = parts
-    broken = KeptFeatures([np.full_like(kept.views[0], np.nan)], kept.labels)
+    broken = KeptFeatures([np.full_like(kept.views[0][:], np.nan)], kept.labels)
     settings = FitSettings(2, 64, 0.1, 0.0, 0.0, 0)
     start = tail.get_weights()
     with pytest.raises(UserError, match="loss became nan"):
