@@ -1,6 +1,6 @@
 """A classifier of 102 flowers: train, evaluate, export and predict.
 
-Reading order, from a photo to its name; arrows of import run down only:
+Reading order, from a photo to its name:
 
     labels.py      the names of the flowers
     image.py       photo file -> pixels
@@ -11,6 +11,11 @@ Reading order, from a photo to its name; arrows of import run down only:
     chart.py       the picture of a prediction; learning curves; confusion matrix
     camera.py      photos from a Raspberry Pi camera or a webcam
     predict.py     python -m keras_flowers.predict       (no TensorFlow up to here)
+
+    errors.py      what is wrong with the input, in one line for people
+    cli.py         how every command ends: its exit codes, its last line
+    files.py       writes a file whole or not at all
+    backend.py     imports TensorFlow silently
 
     config.py      every training option, its default and its reason
     presets.py     the recipes behind the README's table
@@ -26,6 +31,9 @@ Reading order, from a photo to its name; arrows of import run down only:
     metrics.py     accuracies with their intervals, calibration, confusions
     train.py       python -m keras_flowers.train
     evaluate.py    python -m keras_flowers.evaluate
+    tflite.py      Keras model -> the bytes of a TFLite file
+    quantise.py    Keras model -> TFLite of 8 bits
+    tflite_metadata.py  what MediaPipe and other clients read in a TFLite file
     export.py      Keras model -> SavedModel, TFLite files
     verify.py      the same photos through every version: do they agree?
 """

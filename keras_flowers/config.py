@@ -58,7 +58,7 @@ class TrainConfig:
     weight_decay: float = _option(0.01, "of AdamW: pulls the weights of the head towards 0")
     label_smoothing: float = _option(0.1, "share of the target spread over all classes")
     shrinkage: float = _option(
-        1.0, "of the features' correlations in the whitening: the less, the more they are trusted"
+        1.0, "how little the whitening trusts how features vary together: above 0; 1 is cautious"
     )
     temperature: float | None = _option(
         None, "by which the logits are divided in the end (default: calibrated on validation)"

@@ -111,7 +111,7 @@ def load_photos(dataset: str, split: str, data_dir: str | None = None) -> Photos
         split=split,
         labels=tuple(features["label"].names),
         count=info.num_examples,
-        records=records.enumerate().map(_as_record).with_options(_without_autotune()),
+        records=records.enumerate().map(_as_record).with_options(without_autotune()),
         fingerprint=_fingerprint(builder.data_path),
         positions=frozenset(
             (part.filename, number)
@@ -245,7 +245,7 @@ def some_pixels(photos: Photos, image_size: int, count: int = 64) -> npt.NDArray
     return first
 
 
-def _without_autotune() -> tf.data.Options:
+def without_autotune() -> tf.data.Options:
     """For all that is made of a data set: as many threads as there are cores, and no tuning of it.
 
     The thread that tunes sleeps 10 ms, 20 ms, 40 ms, ... between its looks, and who drops an

@@ -190,11 +190,11 @@ def keep_features(
     Args:
         trunk: The frozen part: pixels [N, H, W, 3] 0..255 -> features [N, ...].
         photos: The photos.
-        views: Which views, as `data.pixels` numbers them.
+        views: Which views, as `data.pixels_of_views` numbers them.
         seed: Of the random views.
         folder: Where the features are kept.
-        batch_size: Photos that are run together.
-        blend: As `data.pixels` takes it.
+        batch_size: Views that are run together.
+        blend: As `data.pixels_of_views` takes it.
 
     Raises:
         UserError: A feature is not a finite number.

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from tqdm import tqdm
 
+from keras_flowers import data
 from keras_flowers.errors import UserError
 from keras_flowers.features import Batch, KeptFeatures, StreamedPhotos
 from keras_flowers.files import replacing
@@ -76,7 +77,6 @@ def fit(
         UserError: The loss is no finite number.
     """
     steps = train.steps(settings.batch_size)
-    classes = tail.output_shape[-1]
     optimizer = keras.optimizers.AdamW(
         _schedule(settings, settings.epochs * steps), weight_decay=settings.weight_decay
     )
@@ -100,6 +100,11 @@ def fit(
     if history:
         print(f"{title}: going on after epoch {len(history)} of {settings.epochs}")
     epochs = range(len(history), settings.epochs)
+    watched = None
+    if validation is not None:
+        # Of a known length: without one, Keras goes on where the last validation ended.
+        length = tf.data.experimental.assert_cardinality(validation.steps(_ROWS))
+        watched = _dataset(lambda: validation.whole(_ROWS), tail).apply(length)
     with tqdm(
         total=settings.epochs * steps,
         initial=len(history) * steps,
@@ -108,11 +113,11 @@ def fit(
         mininterval=0.1 if sys.stderr.isatty() else 10,
     ) as bar:
         tail.fit(
-            _with_probabilities(train.batches(settings.batch_size, settings.seed, epochs), classes),
+            _dataset(lambda: train.batches(settings.batch_size, settings.seed, epochs), tail),
             steps_per_epoch=steps,
             initial_epoch=epochs.start,
             epochs=epochs.stop,
-            validation_data=None if validation is None else _one_pass(validation, tail),
+            validation_data=watched,
             callbacks=[_Recorder(history, state, bar, on_epoch)],
             shuffle=False,
             verbose=0,
@@ -226,14 +231,13 @@ def _with_probabilities(batches: Iterator[Batch], classes: int) -> Iterator[Batc
         yield inputs, rows[right] if right.ndim == 1 else right
 
 
-def _one_pass(validation: KeptFeatures | StreamedPhotos, tail: keras.Model) -> tf.data.Dataset:
-    # Not the generator itself: Keras goes on in one where the last validation ended.
+def _dataset(batches: Callable[[], Iterator[Batch]], tail: keras.Model) -> tf.data.Dataset:
+    """Batches for `tail`, of which `batches` gives a new pass each time."""
     classes = tail.output_shape[-1]
-    batches = tf.data.Dataset.from_generator(
-        lambda: _with_probabilities(validation.whole(_ROWS), classes),
-        output_signature=(
-            tf.TensorSpec((None, *tail.input_shape[1:]), tf.float32),
-            tf.TensorSpec((None, classes), tf.float32),
-        ),
+    signature = (
+        tf.TensorSpec((None, *tail.input_shape[1:]), tf.float32),
+        tf.TensorSpec((None, classes), tf.float32),
     )
-    return batches.apply(tf.data.experimental.assert_cardinality(validation.steps(_ROWS)))
+    return tf.data.Dataset.from_generator(
+        lambda: _with_probabilities(batches(), classes), output_signature=signature
+    ).with_options(data.without_autotune())

@@ -1,14 +1,14 @@
 """A photo as an array: any file Pillow reads, upright, in colour, squashed to the model's size.
 
-The rule is the same in three places, and `tests/test_parity.py` holds them together: here for
-prediction without TensorFlow, in `data.py` for training, and in the exported SavedModel's graph.
+The rule is the same in two places, and `tests/test_parity.py` holds them together: here for
+prediction without TensorFlow, in `tf_image.py` for training and inside the exported SavedModel.
 
 1. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size, in the DCT, where that still covers the model's
    size: it costs less than decoding it whole, and little is left to resize.
 2. It is turned upright as its EXIF orientation says.
 3. A side that is still twice the model's or more is shrunk by a whole number, each pixel the mean
-   of those it replaces. So what follows skips no pixel, and needs no antialiasing of its own,
-   which costs TensorFlow more than decoding.
+   of those it replaces (a rest at the right or bottom is cut off). So what follows skips no pixel,
+   and needs no antialiasing of its own, which costs TensorFlow more than decoding.
 4. The whole photo is resized to the model's height and width, its aspect ratio ignored, bilinear,
    cut to whole numbers. Generic clients (MediaPipe Tasks, ML Kit) show models the squashed photo,
    so a model trained on it meets nothing new there.

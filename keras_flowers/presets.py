@@ -24,7 +24,8 @@ LITE0 = str(
     Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "efficientnet_lite0_notop.keras"
 )
 """EfficientNet-Lite0 without its top, beside the weights that Keras keeps. `keras.applications` has
-none: where it is not at hand, EfficientNetB0 takes its place."""
+none: where the file is not at hand, the recipes `frozen` and `frozen_2040` can be run, or
+`EfficientNetB0` be written here in its place."""
 
 
 def frozen(runs: Path, seed: int) -> TrainConfig:

@@ -51,8 +51,9 @@ EXAMPLES = """examples:
   how long training takes, with the accuracy of the usual loop after all its epochs
       python tools/benchmark.py --rows 2 --full
 
-It needs the data set, the ImageNet weights and, for rows 4 to 6, a run with its TFLite files:
-python -m keras_flowers.train --export. Let nothing else run meanwhile.
+It needs the data set, the ImageNet weights and, for rows 4 to 6 and 8, a run with its TFLite files:
+python -m keras_flowers.train --export. Rows 5 and 8 name photos with the model that ships, if it is
+there. Let nothing else run meanwhile.
 
 exit code: 0 every bound holds; 1 one is broken; 2 nothing was measured
 """
@@ -70,7 +71,8 @@ class Effort:
     """How much is measured.
 
     Attributes:
-        photos: Of the train split, for rows 1, 3 and 7.
+        photos: Of the train split, for row 3 and the limit of row 2; row 1 has as many views, row 7
+            half as many photos.
         folder: Photos in the folder of row 5; row 8 has up to four times as many.
         growth: Photos of the smallest training of row 8.
         rounds: How often what takes seconds is run.
