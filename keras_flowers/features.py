@@ -182,7 +182,6 @@ def keep_features(
     views: Sequence[int],
     seed: int,
     folder: Path,
-    batch_size: int = 64,
     blend: bool = False,
 ) -> KeptFeatures:
     """Runs `trunk` over views of `photos`, or reads what was kept of an earlier pass.
@@ -193,7 +192,6 @@ def keep_features(
         views: Which views, as `data.pixels_of_views` numbers them.
         seed: Of the random views.
         folder: Where the features are kept.
-        batch_size: Views that are run together.
         blend: As `data.pixels_of_views` takes it.
 
     Raises:
@@ -229,8 +227,9 @@ def keep_features(
             at_a_time = 1 if blend else _VIEWS_AT_A_TIME
             for start in range(0, len(missing), at_a_time):
                 some = missing[start : start + at_a_time]
+                batch_size = photos_at_a_time(size, len(some))
                 pixels = data.pixels_of_views(
-                    photos, size, some, seed=seed, batch_size=batch_size // len(some), blend=blend
+                    photos, size, some, seed=seed, batch_size=batch_size, blend=blend
                 )
                 _run_and_keep(run, pixels, photos.count, folder, [keys[view] for view in some], bar)
                 kept |= {view: _read(folder, keys[view]) for view in some}
@@ -238,6 +237,18 @@ def keep_features(
         print(f"{photos.split}: {len(views)} x {photos.count} features kept from an earlier run")
     found = [one for one in kept.values() if one is not None]
     return KeptFeatures([features for features, _ in found], found[0][1])
+
+
+def photos_at_a_time(size: tuple[int, int], views: int) -> int:
+    """How many photos are run together, each in some views: 20 MiB of pixels.
+
+    With fewer the cores wait for each other more often; more would not be faster.
+
+    >>> photos_at_a_time((224, 224), 4)
+    34
+    """
+    height, width = size
+    return max((20 << 20) // (height * width * 3 * views), 1)
 
 
 def engine_for(trunk: keras.Model) -> tuple[Run, str]:

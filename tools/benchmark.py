@@ -71,8 +71,7 @@ class Effort:
     """How much is measured.
 
     Attributes:
-        photos: Of the train split, for row 3 and the limit of row 2; row 1 has as many views, row 7
-            half as many photos.
+        photos: Of the train split, for row 3 and the limit of row 2; half of them for rows 1 and 7.
         folder: Photos in the folder of row 5; row 8 has up to four times as many.
         growth: Photos of the smallest training of row 8.
         rounds: How often what takes seconds is run.
@@ -330,12 +329,13 @@ def _feature_pass(task: Task) -> list[Figure]:
     from keras_flowers.model import FEATURES, build_model, cut
 
     views = range(TrainConfig().views)
-    count = task.effort.photos
-    photos = data.load_photos(DATASET, f"train[:{count // len(views)}]", task.data_dir)
+    photos = data.load_photos(DATASET, f"train[:{task.effort.photos // 2}]", task.data_dir)
+    count = len(views) * photos.count
     trunk, _ = cut(build_model(BASE, IMAGE_SIZE, CLASSES), FEATURES)
     size = (IMAGE_SIZE, IMAGE_SIZE)
     # As the default training does it: four views of each photo.
-    batches = data.pixels_of_views(photos, size, views, batch_size=64 // len(views)).map(
+    batch_size = features.photos_at_a_time(size, len(views))
+    batches = data.pixels_of_views(photos, size, views, batch_size=batch_size).map(
         lambda batch, _: tf.reshape(batch, (-1, *size, 3))
     )
     pixels = np.concatenate(list(batches.as_numpy_iterator()))
