@@ -68,7 +68,7 @@ def format_table(results: dict[str, list[dict[str, Any]]]) -> str:
             _mean_and_spread([one["top1"]["value"] for one in test]),
             _mean_and_spread([one["top5"]["value"] for one in test]),
             _mean_and_spread([one["expected_calibration_error"] for one in test]),
-            f"{statistics.mean(run['seconds'] for run in runs) / 60:.0f}",
+            f"{statistics.mean(run['seconds'] for run in runs) / 60:.1f}",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
