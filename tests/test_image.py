@@ -74,7 +74,7 @@ def test_no_pixel_of_a_large_photo_is_skipped(shape: tuple[int, int]) -> None:
     # A fine chequerboard: where pixels are skipped it gives black, white or stripes.
     board = np.indices(shape).sum(axis=0) % 2 * 255
     pixels = squash(Image.fromarray(board.astype(np.uint8)).convert("RGB"), (16, 16))
-    assert abs(pixels.astype(int) - 127).max() <= 20
+    assert abs(pixels.astype(int) - 127).max() <= 1
 
 
 def test_shrinking_and_resizing_are_means_and_interpolation() -> None:
