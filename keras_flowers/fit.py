@@ -100,11 +100,12 @@ def fit(
     if history:
         print(f"{title}: going on after epoch {len(history)} of {settings.epochs}")
     epochs = range(len(history), settings.epochs)
-    watched = None
+    to_learn = _dataset(
+        lambda: train.batches(settings.batch_size, settings.seed, epochs), len(epochs) * steps, tail
+    )
+    to_watch = None
     if validation is not None:
-        # Of a known length: without one, Keras goes on where the last validation ended.
-        length = tf.data.experimental.assert_cardinality(validation.steps(_ROWS))
-        watched = _dataset(lambda: validation.whole(_ROWS), tail).apply(length)
+        to_watch = _dataset(lambda: validation.whole(_ROWS), validation.steps(_ROWS), tail)
     with tqdm(
         total=settings.epochs * steps,
         initial=len(history) * steps,
@@ -113,11 +114,11 @@ def fit(
         mininterval=0.1 if sys.stderr.isatty() else 10,
     ) as bar:
         tail.fit(
-            _dataset(lambda: train.batches(settings.batch_size, settings.seed, epochs), tail),
+            to_learn,
             steps_per_epoch=steps,
             initial_epoch=epochs.start,
             epochs=epochs.stop,
-            validation_data=watched,
+            validation_data=to_watch,
             callbacks=[_Recorder(history, state, bar, on_epoch)],
             shuffle=False,
             verbose=0,
@@ -231,13 +232,21 @@ def _with_probabilities(batches: Iterator[Batch], classes: int) -> Iterator[Batc
         yield inputs, rows[right] if right.ndim == 1 else right
 
 
-def _dataset(batches: Callable[[], Iterator[Batch]], tail: keras.Model) -> tf.data.Dataset:
-    """Batches for `tail`, of which `batches` gives a new pass each time."""
+def _dataset(
+    batches: Callable[[], Iterator[Batch]], steps: int, tail: keras.Model
+) -> tf.data.Dataset:
+    """Batches for `tail`: each pass is what `batches` gives, `steps` of them."""
     classes = tail.output_shape[-1]
     signature = (
         tf.TensorSpec((None, *tail.input_shape[1:]), tf.float32),
         tf.TensorSpec((None, classes), tf.float32),
     )
-    return tf.data.Dataset.from_generator(
-        lambda: _with_probabilities(batches(), classes), output_signature=signature
-    ).with_options(data.without_autotune())
+    return (
+        tf.data.Dataset.from_generator(
+            lambda: _with_probabilities(batches(), classes), output_signature=signature
+        )
+        # Of an unknown length, Keras would go on where the last validation ended.
+        .apply(tf.data.experimental.assert_cardinality(steps))
+        .prefetch(1)
+        .with_options(data.without_autotune())
+    )
