@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from keras_flowers.errors import UserError
 
@@ -18,19 +19,24 @@ EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells report it."""
 
 
-def run(main: Callable[[], int]) -> None:
+def run(main: Callable[[], int], *, stopped: str = "stopped") -> None:
     """Calls a command line's `main` and exits the process with what it returns.
 
     A `UserError`, and what the operating system refuses (no such file, disk full, no permission),
     become one line on standard error.
+
+    Args:
+        main: The command line; returns the exit code.
+        stopped: What to say after Ctrl-C.
     """
     try:
-        code = main()
-        sys.stdout.flush()
+        with _ctrl_c_as_itself():
+            code = main()
+            sys.stdout.flush()
     except UserError as error:
         code = _fail(str(error))
     except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
+        print(f"\n{stopped}", file=sys.stderr)
         code = EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader (`| head`) has gone. Python would complain once more while closing stdout.
@@ -40,6 +46,23 @@ def run(main: Callable[[], int]) -> None:
         reason = error.strerror or str(error)
         code = _fail(f"{reason}: {error.filename}" if error.filename else reason)
     sys.exit(code)
+
+
+@contextmanager
+def _ctrl_c_as_itself() -> Iterator[None]:
+    """Raises KeyboardInterrupt for every error that one led to.
+
+    Libraries in C give it other names: while they are loaded, "ImportError: initialization failed".
+    """
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
+            cause = cause.__cause__ or cause.__context__
+        raise
 
 
 def _fail(message: str) -> int:

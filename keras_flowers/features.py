@@ -220,7 +220,7 @@ def keep_features(
         with tqdm(
             total=len(missing) * photos.count,
             desc=f"{photos.split}: features through {engine}",
-            unit="photo",
+            unit="view",
             mininterval=0.1 if sys.stderr.isatty() else 10,
         ) as bar:
             # Blended, each view has photos of its own laid over it: nothing to decode once for all.

@@ -9,7 +9,6 @@ import functools
 import io
 import platform
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from importlib import metadata as packages
@@ -36,6 +35,12 @@ FINISHED = "metrics.json"
 EPOCHS, LEAST_STEPS = 5, 80
 """How long the head is trained, when --epochs is not given. Chosen on validation: more would make
 it learn the photos by heart, and on few photos five epochs are too few steps to learn anything."""
+
+STOPPED = (
+    "stopped; features, checkpoints and what is finished are kept: the same command goes on from "
+    "there"
+)
+"""What is said after Ctrl-C."""
 
 EXAMPLES = """examples:
   everything by default: 102 flowers, MobileNetV2, 1,020 photos
@@ -77,6 +82,7 @@ def train_and_evaluate(config: TrainConfig) -> dict[str, Scores]:
     """
     run = config.run_dir
     refuse_finished(run, config.overwrite)
+    import_tensorflow()  # before a folder is made, since it may not be installed
     with only_writer(run):
         return _train(config, run)
 
@@ -95,7 +101,6 @@ def refuse_finished(run: Path, overwrite: bool) -> None:
 
 
 def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
-    import_tensorflow()
     import keras
     import tensorflow as tf
 
@@ -327,31 +332,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     config = parse_arguments(argv, __doc__ or "", EXAMPLES)
     exports = config.export or config.demo  # the demo shows the whole system
-    try:
-        if exports and _is_trained(config):
-            print(f"{config.run_dir} is trained already: going on with the export")
-            with only_writer(config.run_dir):
-                _remove_checkpoints(config.run_dir)  # if it was stopped just before
-        else:
-            train_and_evaluate(config)
-        if exports:
-            import_tensorflow()
-            from keras_flowers.verify import export_and_verify
+    if exports and _is_trained(config):
+        print(f"{config.run_dir} is trained already: going on with the export")
+        with only_writer(config.run_dir):
+            _remove_checkpoints(config.run_dir)  # if it was stopped just before
+    else:
+        train_and_evaluate(config)
+    if exports:
+        import_tensorflow()
+        from keras_flowers.verify import export_and_verify
 
-            if not export_and_verify(config.run_dir, data_dir=config.data_dir):
-                return cli.EXIT_SOME_FAILED
-        if config.demo:
-            from keras_flowers.demo import write_photo
+        if not export_and_verify(config.run_dir, data_dir=config.data_dir):
+            return cli.EXIT_SOME_FAILED
+    if config.demo:
+        from keras_flowers.demo import write_photo
 
-            photo = write_photo(config.run_dir)
-            print(f"next: python -m keras_flowers.predict {photo} --model {config.run_dir}")
-    except KeyboardInterrupt:
-        print(
-            "\nstopped; features, checkpoints and what is finished are kept: the same command goes "
-            "on from there",
-            file=sys.stderr,
-        )
-        return cli.EXIT_INTERRUPTED
+        photo = write_photo(config.run_dir)
+        print(f"next: python -m keras_flowers.predict {photo} --model {config.run_dir}")
     return 0
 
 
@@ -368,4 +365,4 @@ def _is_trained(config: TrainConfig) -> bool:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, stopped=STOPPED)

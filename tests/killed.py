@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,14 @@ def start(folder: Path) -> tuple[int, int]:
                 os.write(sending, b".")
 
         sys.addaudithook(send)
-        cli.run(lambda: train.main([*COMMAND, "--cache_dir", CACHE, "--output", RUN]))
+        command = [*COMMAND, "--cache_dir", CACHE, "--output", RUN]
+        cli.run(lambda: train.main(command), stopped=train.STOPPED)
     except SystemExit as ended:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(int(ended.code or 0))
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(70)
 

@@ -61,6 +61,26 @@ def test_interrupt_is_one_line_and_exit_code_130(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err.strip() == "stopped"
 
 
+def test_interrupt_in_a_library_is_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
+    def load() -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as interrupt:
+            raise ImportError("initialization failed") from interrupt
+
+    def main() -> int:
+        try:
+            load()
+        except ImportError as error:
+            raise UserError(f"the library cannot be loaded ({error})") from None
+        return 0
+
+    with pytest.raises(SystemExit) as caught:
+        cli.run(main, stopped="stopped; nothing is lost")
+    assert caught.value.code == cli.EXIT_INTERRUPTED
+    assert capsys.readouterr().err.strip() == "stopped; nothing is lost"
+
+
 def test_mistake_of_ours_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
         cli.run(raiser(ZeroDivisionError()))

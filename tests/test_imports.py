@@ -89,3 +89,23 @@ def test_classifier_in_python_loads_no_tensorflow(colour_model: Path, colour_pho
         "assert answer.name == 'yellow'"
     )
     assert loaded(code, *HEAVY, *DRAWING) == set()
+
+
+def test_training_without_tensorflow_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules.update(keras=None)\n"
+        "from keras_flowers import cli, train\n"
+        "cli.run(train.main)"
+    )
+    place = str(Path(keras_flowers.__file__).parents[1])
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": place},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 2
+    assert 'run: pip install "keras_flowers[train]"' in process.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
