@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from keras_flowers.errors import UserError
 
@@ -50,19 +52,30 @@ def run(main: Callable[[], int], *, stopped: str = "stopped") -> None:
 
 @contextmanager
 def _ctrl_c_as_itself() -> Iterator[None]:
-    """Raises KeyboardInterrupt for every error that one led to.
+    """Raises KeyboardInterrupt for every error after Ctrl-C.
 
-    Libraries in C give it other names: while they are loaded, "ImportError: initialization failed".
+    Libraries in C that meet it give it other names: "ImportError: initialization failed" while they
+    are loaded, RuntimeError in TensorFlow's graphs.
     """
+    pressed = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.default_int_handler(number, frame)
+
+    # In a script's background jobs it is ignored, and has to stay so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, note)
     try:
         yield
     except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, KeyboardInterrupt):
-                raise KeyboardInterrupt from error
-            cause = cause.__cause__ or cause.__context__
+        if pressed:
+            raise KeyboardInterrupt from error
         raise
+    finally:
+        if signal.getsignal(signal.SIGINT) is note:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _fail(message: str) -> int:

@@ -149,8 +149,9 @@ def main(folder: Path, kills: int, seed: int) -> dict[str, int]:
             found["ended"] += 1
             found["weights"] += weights(interrupted) == weights(straight)
             found["files"] += files(interrupted) == files(straight)
-        # Python drops a Ctrl-C, with such a note, that comes while it clears an object away.
-        assert log.count("Traceback") == log.count("Exception ignored in"), log
+        # A Ctrl-C that comes while an object is cleared away is dropped with a note: Python's has
+        # one traceback, Cython's two.
+        assert log.count("Traceback") <= 2 * log.count("Exception ignored in"), log
     return found
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -62,23 +64,24 @@ def test_interrupt_is_one_line_and_exit_code_130(capsys: pytest.CaptureFixture[s
 
 
 def test_interrupt_in_a_library_is_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
-    def load() -> None:
-        try:
-            raise KeyboardInterrupt
-        except KeyboardInterrupt as interrupt:
-            raise ImportError("initialization failed") from interrupt
-
     def main() -> int:
-        try:
-            load()
-        except ImportError as error:
-            raise UserError(f"the library cannot be loaded ({error})") from None
-        return 0
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise UserError("the library cannot be loaded (initialization failed)")
 
     with pytest.raises(SystemExit) as caught:
         cli.run(main, stopped="stopped; nothing is lost")
     assert caught.value.code == cli.EXIT_INTERRUPTED
     assert capsys.readouterr().err.strip() == "stopped; nothing is lost"
+
+
+def test_interrupt_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert run(lambda: signal.raise_signal(signal.SIGINT) or 0) == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_mistake_of_ours_is_not_hidden() -> None:
