@@ -149,9 +149,10 @@ def main(folder: Path, kills: int, seed: int) -> dict[str, int]:
             found["ended"] += 1
             found["weights"] += weights(interrupted) == weights(straight)
             found["files"] += files(interrupted) == files(straight)
-        # A Ctrl-C that comes while an object is cleared away is dropped with a note: Python's has
-        # one traceback, Cython's two.
-        assert log.count("Traceback") <= 2 * log.count("Exception ignored in"), log
+        # A Ctrl-C while an object is cleared away is dropped with a note and a traceback.
+        # Cython's note, which quotes a name, has another traceback before it.
+        more = log.count("Traceback") - log.count("Exception ignored in")
+        assert 0 <= more <= log.count("Exception ignored in: '"), log
     return found
 
 

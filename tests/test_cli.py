@@ -15,9 +15,9 @@ from keras_flowers import cli
 from keras_flowers.errors import UserError, missing_extra
 
 
-def run(main: Callable[[], int]) -> int:
+def run(main: Callable[[], int], **options: str) -> int:
     with pytest.raises(SystemExit) as caught:
-        cli.run(main)
+        cli.run(main, **options)
     code = caught.value.code
     assert isinstance(code, int)
     return code
@@ -69,9 +69,7 @@ def test_interrupt_in_a_library_is_an_interrupt(capsys: pytest.CaptureFixture[st
             signal.raise_signal(signal.SIGINT)
         raise UserError("the library cannot be loaded (initialization failed)")
 
-    with pytest.raises(SystemExit) as caught:
-        cli.run(main, stopped="stopped; nothing is lost")
-    assert caught.value.code == cli.EXIT_INTERRUPTED
+    assert run(main, stopped="stopped; nothing is lost") == cli.EXIT_INTERRUPTED
     assert capsys.readouterr().err.strip() == "stopped; nothing is lost"
 
 

@@ -30,15 +30,24 @@ def loaded(code: str, *candidates: str, path: Path | None = None) -> set[str]:
         "\nimport sys; "
         f"print('LOADED', *({{name.split('.')[0] for name in sys.modules}} & set({candidates})))"
     )
+    process = run_code(code + report, path=path)
+    process.check_returncode()
+    return set(process.stdout.splitlines()[-1].split()[1:])
+
+
+def run_code(
+    code: str, *, path: Path | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs `code` in a fresh process that imports this package, and what is in `path`."""
     places = [str(Path(keras_flowers.__file__).parents[1]), *([str(path)] if path else [])]
-    process = subprocess.run(
-        [sys.executable, "-c", code + report],
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=cwd,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
-    return set(process.stdout.splitlines()[-1].split()[1:])
 
 
 @pytest.fixture
@@ -97,15 +106,7 @@ def test_training_without_tensorflow_says_so_and_leaves_nothing(tmp_path: Path) 
         "from keras_flowers import cli, train\n"
         "cli.run(train.main)"
     )
-    place = str(Path(keras_flowers.__file__).parents[1])
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": place},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = run_code(code, cwd=tmp_path)
     assert process.returncode == 2
     assert 'run: pip install "keras_flowers[train]"' in process.stderr.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
