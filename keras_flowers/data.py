@@ -218,6 +218,8 @@ def pixels_of_views(
         return _blend(pictures, read(*other)[0], tf.minimum(tf.stack(shares), 1.0)), label
 
     records = photos.records if order is None else _shuffled(photos.records, order)
+    options = tf.data.Options()
+    options.experimental_warm_start = True  # decodes as soon as there is an iterator
     if blend:
         records = tf.data.Dataset.zip(records, _shuffled(records, seed * 1000 + views[0]))
     return (
@@ -226,6 +228,7 @@ def pixels_of_views(
         )
         .batch(batch_size)
         .prefetch(2)
+        .with_options(options)
     )
 
 

@@ -35,7 +35,7 @@ Batch: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 """What goes in, and what is right: int64 [B] classes or float32 [B, classes] probabilities."""
 
 _VIEWS_AT_A_TIME = 4  # for which a photo is decoded once; an interruption loses no more than these
-_RULE = 3  # Raise it when decoding, the views or the engines change what is kept.
+_RULE = 4  # Raise it when decoding, the views or the engines change what is kept.
 
 
 class RowsOnDisk:
@@ -216,10 +216,9 @@ def keep_features(
     kept = {view: _read(folder, key) for view, key in keys.items()}
     missing = [view for view in views if kept[view] is None]
     if missing:
-        run, engine = _engine_of(trunk, digest)
         with tqdm(
             total=len(missing) * photos.count,
-            desc=f"{photos.split}: features through {engine}",
+            desc=f"{photos.split}: features",
             unit="view",
             mininterval=0.1 if sys.stderr.isatty() else 10,
         ) as bar:
@@ -231,7 +230,12 @@ def keep_features(
                 pixels = data.pixels_of_views(
                     photos, size, some, seed=seed, batch_size=batch_size, blend=blend
                 )
-                _run_and_keep(run, pixels, photos.count, folder, [keys[view] for view in some], bar)
+                batches = pixels.as_numpy_iterator()  # decodes while the engine is being made
+                run, engine = _engine_of(trunk, digest)
+                bar.set_description(f"{photos.split}: features through {engine}", refresh=False)
+                _run_and_keep(
+                    run, batches, photos.count, folder, [keys[view] for view in some], bar
+                )
                 kept |= {view: _read(folder, keys[view]) for view in some}
     else:
         print(f"{photos.split}: {len(views)} x {photos.count} features kept from an earlier run")
@@ -270,13 +274,13 @@ def _engine_of(trunk: keras.Model, digest: str) -> tuple[Run, str]:
 
 def _run_and_keep(
     run: Run,
-    pixels: tf.data.Dataset,
+    batches: Iterator[Batch],
     count: int,
     folder: Path,
     keys: list[dict[str, Any]],
     bar: tqdm[Any],
 ) -> None:
-    """Writes what `run` gives for `pixels`, [B, V, H, W, 3], under the V keys of its views."""
+    """Writes what `run` gives for pixels [B, V, H, W, 3] under the V keys of their views."""
     paths, labels, done = [_path(folder, key) for key in keys], np.empty(count, np.int64), 0
     checksums = [0] * len(paths)
     with ExitStack() as stack:
@@ -284,7 +288,7 @@ def _run_and_keep(
         files = [
             stack.enter_context(open(stack.enter_context(replacing(path)), "wb")) for path in paths
         ]
-        for batch, batch_labels in pixels.as_numpy_iterator():
+        for batch, batch_labels in batches:
             pictures = batch.reshape(-1, *batch.shape[2:])
             features = np.asarray(run(pictures)).astype(np.float16)
             if not np.isfinite(features).all():

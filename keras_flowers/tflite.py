@@ -6,8 +6,8 @@ import contextlib
 import io
 
 import keras
+import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from keras_flowers.backend import standard_error_closed
 
@@ -28,18 +28,24 @@ def convert(model: keras.Model, batch_size: int | None = 1) -> bytes:
 def converter_for(model: keras.Model, batch_size: int | None = 1) -> tf.lite.TFLiteConverter:
     """A converter for `model`, to which quantisation can be added.
 
-    The model is traced by hand and its variables made constants: `from_keras_model` takes the way
+    The model is traced by hand, with its weights as constants: `from_keras_model` takes the way
     through a SavedModel on disk, several times slower.
     """
     (pixels,) = model.inputs
     signature = tf.TensorSpec((batch_size, *pixels.shape[1:]), pixels.dtype, name=pixels.name)
+    weights = [
+        [np.asarray(variable) for variable in variables]
+        for variables in (model.trainable_variables, model.non_trainable_variables)
+    ]
 
     @tf.function(input_signature=[signature], autograph=False)  # type: ignore[untyped-decorator]
     def serve(pixels: tf.Tensor) -> tf.Tensor:
-        return model(pixels, training=False)
+        answers, _ = model.stateless_call(*weights, pixels, training=False)
+        return answers
 
-    function = convert_variables_to_constants_v2(serve.get_concrete_function())
-    return tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
+    return tf.lite.TFLiteConverter.from_concrete_functions(
+        [serve.get_concrete_function()], tf.Module()
+    )
 
 
 def run_quietly(converter: tf.lite.TFLiteConverter) -> bytes:

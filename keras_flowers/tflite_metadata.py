@@ -18,7 +18,6 @@ from typing import Any, TypeAlias
 
 import flatbuffers
 import numpy as np
-from ai_edge_litert import schema_py_generated as tflite_schema
 
 from keras_flowers.labels import flower_named
 from keras_flowers.metadata import LABELS_MEMBER, Metadata, add_to_archive
@@ -155,6 +154,9 @@ def _write_vector(builder: Any, offsets: Sequence[int]) -> int:
 
 def _with_entry(content: bytes, tables: bytes) -> bytes:
     """The model with `tables` as its metadata entry, and its output named as its input is."""
+    # Loading the schema takes as long as loading all of this package.
+    from ai_edge_litert import schema_py_generated as tflite_schema
+
     model = tflite_schema.ModelT.InitFromPackedBuf(content)
     (signature,) = model.signatureDefs
     signature.outputs[0].name = "probabilities"

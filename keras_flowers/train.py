@@ -127,11 +127,11 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
     scored = [validation, test] if chooses else [test]
     # The key of kept features has the names of layers in it, which Keras numbers through the
     # process: from 1 again, after what was built before.
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     teacher = None
     if config.teacher is not None:
         teacher = fine_tune.load_teacher(Path(config.teacher), train, scored, config.image_size)
-        keras.utils.clear_session()
+        keras.utils.clear_session(free_memory=False)
     model = build_model(
         config.base,
         config.image_size,

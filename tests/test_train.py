@@ -18,7 +18,7 @@ from conftest import fill
 
 pytest.importorskip("tensorflow", reason="training needs the extra [train]")
 
-from keras_flowers import cli, data, demo, evaluate, export, train
+from keras_flowers import cli, data, demo, evaluate, export, tf_image, train
 from keras_flowers.classifier import load_classifier
 from keras_flowers.config import TrainConfig
 from keras_flowers.errors import UserError
@@ -236,6 +236,21 @@ def test_views_depend_on_photo_view_and_seed_alone(run: Path, config: TrainConfi
     found = np.concatenate([pixels for pixels, _ in together.as_numpy_iterator()])
     expected = np.stack([view(3), view(data.MIRRORED), view(2)], axis=1)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_random_views_change_light_and_colours_a_little() -> None:
+    dark_and_light = np.repeat(np.uint8([60, 180]), 50)[:, None, None] * np.ones((1, 80, 3))
+    steps, colours = [], []
+    for number in range(40):
+        seed = np.array([0, number], np.int32)
+        view = tf_image.random_view(dark_and_light.astype(np.uint8), (24, 24), seed).numpy()
+        assert np.ptp(view, axis=-1).max() == 0, "grey became coloured"
+        steps.append(np.ptp(view) / 120)
+        red = tf_image.random_view(np.full((50, 80, 3), (90, 50, 50), np.uint8), (24, 24), seed)
+        assert len(np.unique(red.numpy().reshape(-1, 3), axis=0)) == 1
+        colours.append(float(red[0, 0, 0] - red[0, 0, 1]) / 40)
+    assert 0.63 < min(steps) < 0.8 and 1.2 < max(steps) < 1.45  # contrast by brightness
+    assert 0.48 < min(colours) < 0.8 and 1.2 < max(colours) < 1.75  # and by saturation
 
 
 @pytest.fixture(scope="module")
