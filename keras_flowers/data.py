@@ -207,7 +207,7 @@ def pixels_of_views(
                 return tf.reverse(whole, axis=[1])
             return tf_image.random_view(photo, size, seed_of(view, index))
 
-        pictures = tf.stack([picture(view) for view in views])
+        pictures = tf.concat([picture(view)[None] for view in views], axis=0)
         return tf.ensure_shape(pictures, (len(views), *size, 3)), label
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]

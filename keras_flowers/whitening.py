@@ -49,7 +49,7 @@ class Whitening:
             for piece in _pieces(len(view)):
                 columns = (np.asarray(view[piece], np.float32) - self.centre).T
                 # The half of the matrix that is zero costs nothing this way.
-                rows[piece] = linalg.blas.strmm(1.0, self.matrix, columns, lower=1).T
+                rows[piece] = linalg.blas.strmm(1.0, self.matrix, columns, lower=1, overwrite_b=1).T
             whitened.append(rows)
         return KeptFeatures(whitened, features.labels)
 
@@ -90,13 +90,14 @@ def fit_whitening(moments: Moments, shrinkage: float) -> Whitening:
     # By each feature's own variance, since those of different layers differ a hundredfold.
     deviations = np.sqrt(covariance.diagonal())
     deviations = np.maximum(deviations, 1e-3 * deviations.mean() + 1e-9)
-    # Transposed, the symmetric outer product is in Fortran's order, as LAPACK wants it.
-    correlation = covariance / np.outer(deviations, deviations).T
+    correlation = covariance / deviations
+    correlation /= deviations[:, None]
     correlation[np.diag_indices_from(correlation)] += np.float32(shrinkage)
     # With correlation = L L^T, the rows of L^-1 (x / deviations) are uncorrelated.
     lower = linalg.cholesky(correlation, lower=True, overwrite_a=True, check_finite=False)
     inverse, _ = linalg.lapack.strtri(lower, lower=1, overwrite_c=1)
-    return Whitening(means.mean(axis=0), inverse / deviations)
+    inverse /= deviations
+    return Whitening(means.mean(axis=0), inverse)
 
 
 def measure_moments(features: KeptFeatures, classes: int) -> Moments:
@@ -118,7 +119,8 @@ def measure_moments(features: KeptFeatures, classes: int) -> Moments:
         # Half of a symmetric matrix is half of the work.
         covariance = linalg.blas.ssyrk(1.0, rest.T, beta=1.0, c=covariance, lower=1, overwrite_c=1)
     count = len(features.labels) * len(features.views)
-    return Moments(means, covariance / np.float32(count))
+    covariance /= np.float32(count)
+    return Moments(means, covariance)
 
 
 def _rows(features: KeptFeatures) -> Iterator[tuple[Array, npt.NDArray[np.int64]]]:
