@@ -24,6 +24,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
 
 from keras_flowers import files
+from keras_flowers.classifier import percent
 from keras_flowers.errors import UserError
 from keras_flowers.labels import flower_named
 
@@ -272,16 +273,7 @@ def _draw_bars(axes: Axes, names: Sequence[str], probabilities: Sequence[float])
     for row, (name, probability) in enumerate(zip(names, probabilities, strict=True)):
         style = {"size": _TEXT_SIZE, **(_BOLD if row == 0 else {})}
         _write_at(axes, -0.15 / _BARS_WIDTH, row, name, **style)
-        _write_at(axes, 1 + _PERCENT_WIDTH / _BARS_WIDTH, row, _percent(probability), **style)
-
-
-def _percent(probability: float) -> str:
-    """A percentage that does not say never or certain of what is neither."""
-    if 0 < probability < 0.0005:
-        return "<0.1%"
-    if 0.9995 <= probability < 1:
-        return ">99.9%"
-    return f"{probability:.1%}"
+        _write_at(axes, 1 + _PERCENT_WIDTH / _BARS_WIDTH, row, percent(probability), **style)
 
 
 def _new_figure(width: float, height: float) -> Figure:

@@ -55,7 +55,20 @@ class Prediction:
     def __str__(self) -> str:
         top = self.top()
         width = max(len(name) for name, _ in top)
-        return "\n".join(f"{name:<{width}}  {probability:6.1%}" for name, probability in top)
+        return "\n".join(f"{name:<{width}}  {percent(each):>6}" for name, each in top)
+
+
+def percent(probability: float) -> str:
+    """`probability`, 0..1, as a percentage that says never or certain of nothing that is neither.
+
+    >>> percent(0.25), percent(0.0004), percent(0.9996), percent(1.0)
+    ('25.0%', '<0.1%', '>99.9%', '100.0%')
+    """
+    if 0 < probability < 0.0005:
+        return "<0.1%"
+    if 0.9995 <= probability < 1:
+        return ">99.9%"
+    return f"{probability:.1%}"
 
 
 @dataclass(frozen=True)

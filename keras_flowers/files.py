@@ -140,11 +140,13 @@ def read_json(path: Path) -> Any:
 def only_writer(folder: Path) -> Iterator[None]:
     """Holds `folder` for this process; the operating system lets go even after a kill.
 
-    What killed writers left in it is removed.
+    What killed writers left in it is removed; so is the folder itself, where it was not there
+    before and nothing was written.
 
     Raises:
         UserError: another process holds it.
     """
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / ".lock"
     lock.touch()
@@ -158,7 +160,12 @@ def only_writer(folder: Path) -> Iterator[None]:
             ) from None
         for left in folder.glob(".*.part"):
             _remove_if_left(left, folder)
-        yield
+        try:
+            yield
+        finally:
+            if is_new and list(folder.iterdir()) == [lock]:
+                lock.unlink()
+                folder.rmdir()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from typing import TextIO
 import numpy as np
 
 from keras_flowers import cli
-from keras_flowers.classifier import Classifier, Prediction, load_classifier
+from keras_flowers.classifier import Classifier, Prediction, load_classifier, percent
 from keras_flowers.errors import UserError
 from keras_flowers.exif import Taken, read_taken
 from keras_flowers.image import (
@@ -233,7 +233,7 @@ def _table(photo: Photo, prediction: Prediction, top_k: int) -> str:
     return "\n".join(
         [
             f"{printable(photo.name)}: {prediction.name}{scientific_name}\n",
-            *(f"  {name:<{width}}  {probability:6.1%}" for name, probability in top),
+            *(f"  {name:<{width}}  {percent(probability):>6}" for name, probability in top),
         ]
     )
 
@@ -358,7 +358,7 @@ class Rows:
             }
             print(json.dumps(content), file=self._file)
         else:
-            result = f"{top[0][0]}  {top[0][1]:.1%}" if top else f"error: {answer.error}"
+            result = f"{top[0][0]}  {percent(top[0][1])}" if top else f"error: {answer.error}"
             print(f"{printable(answer.photo.name):<{self._width}}  {result}", file=self._file)
         self._file.flush()
 

@@ -159,3 +159,16 @@ def test_second_writer_is_refused_until_the_first_has_ended(tmp_path: Path) -> N
         assert refused.returncode != 0
         assert "another run is writing" in refused.stderr
     assert start_other().returncode == 0
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+def test_folder_goes_where_nothing_was_written(tmp_path: Path, was_there: bool) -> None:
+    folder = tmp_path / "run"
+    if was_there:
+        folder.mkdir()
+    with pytest.raises(UserError), files.only_writer(folder):
+        raise UserError("refused")
+    assert folder.exists() == was_there
+    with files.only_writer(tmp_path / "other"):
+        (tmp_path / "other" / "file").touch()
+    assert (tmp_path / "other" / "file").exists()
