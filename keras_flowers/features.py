@@ -175,72 +175,90 @@ def _gather(
     return rows
 
 
-def keep_features(
-    trunk: keras.Model,
-    photos: Photos,
-    *,
-    views: Sequence[int],
-    seed: int,
-    folder: Path,
-    blend: bool = False,
-) -> KeptFeatures:
-    """Runs `trunk` over views of `photos`, or reads what was kept of an earlier pass.
+class Extractor:
+    """The frozen part of the network, whose features are kept on disk.
 
     Args:
-        trunk: The frozen part: pixels [N, H, W, 3] 0..255 -> features [N, ...].
-        photos: The photos.
-        views: Which views, as `data.pixels_of_views` numbers them.
+        trunk: pixels [N, H, W, 3] 0..255 -> features [N, ...]; its weights change no more.
         seed: Of the random views.
         folder: Where the features are kept.
-        blend: As `data.pixels_of_views` takes it.
-
-    Raises:
-        UserError: A feature is not a finite number.
     """
-    size = (trunk.input_shape[1], trunk.input_shape[2])
-    digest = digest_of(trunk)
-    keys = {
-        view: {
-            "rule": _RULE,
-            "trunk": digest,
-            "dataset": photos.dataset,
-            "split": photos.split,
-            "files": photos.fingerprint,
-            "image_size": list(size),
-            "view": view,
-            "blend": blend,
-            "seed": seed if blend or view >= data.RANDOM else None,
+
+    def __init__(self, trunk: keras.Model, *, seed: int, folder: Path) -> None:
+        self._trunk = trunk
+        self._size = (trunk.input_shape[1], trunk.input_shape[2])
+        self._digest = digest_of(trunk)
+        self._seed = seed
+        self._folder = folder
+
+    @functools.cached_property
+    def _engine(self) -> tuple[Run, str]:
+        """Made when first needed: it takes seconds."""
+        return engine_for(self._trunk)
+
+    def features(
+        self, photos: Photos, views: Sequence[int], *, blend: bool = False
+    ) -> KeptFeatures:
+        """Runs the frozen part over views of `photos`, or reads what was kept of an earlier pass.
+
+        Args:
+            photos: The photos.
+            views: Which views, as `data.pixels_of_views` numbers them.
+            blend: As `data.pixels_of_views` takes it.
+
+        Raises:
+            UserError: A feature is not a finite number.
+        """
+        keys = {
+            view: {
+                "rule": _RULE,
+                "trunk": self._digest,
+                "dataset": photos.dataset,
+                "split": photos.split,
+                "files": photos.fingerprint,
+                "image_size": list(self._size),
+                "view": view,
+                "blend": blend,
+                "seed": self._seed if blend or view >= data.RANDOM else None,
+            }
+            for view in views
         }
-        for view in views
-    }
-    kept = {view: _read(folder, key) for view, key in keys.items()}
-    missing = [view for view in views if kept[view] is None]
-    if missing:
+        kept = {view: _read(self._folder, key) for view, key in keys.items()}
+        missing = {view: key for view, key in keys.items() if kept[view] is None}
+        if missing:
+            self._run(photos, missing, blend)
+            kept |= {view: _read(self._folder, key) for view, key in missing.items()}
+        else:
+            print(
+                f"{photos.split}: {len(views)} x {photos.count} features kept from an earlier run"
+            )
+        found = [one for one in kept.values() if one is not None]
+        return KeptFeatures([features for features, _ in found], found[0][1])
+
+    def _run(self, photos: Photos, keys: dict[int, dict[str, Any]], blend: bool) -> None:
+        """Runs the frozen part over some views, and keeps the features of each under its key."""
+        # Blended, each view has photos of its own laid over it: nothing to decode once for all.
+        at_a_time = 1 if blend else _VIEWS_AT_A_TIME
         with tqdm(
-            total=len(missing) * photos.count,
+            total=len(keys) * photos.count,
             desc=f"{photos.split}: features",
             unit="view",
             mininterval=0.1 if sys.stderr.isatty() else 10,
         ) as bar:
-            # Blended, each view has photos of its own laid over it: nothing to decode once for all.
-            at_a_time = 1 if blend else _VIEWS_AT_A_TIME
-            for start in range(0, len(missing), at_a_time):
-                some = missing[start : start + at_a_time]
-                batch_size = photos_at_a_time(size, len(some))
-                pixels = data.pixels_of_views(
-                    photos, size, some, seed=seed, batch_size=batch_size, blend=blend
-                )
-                batches = pixels.as_numpy_iterator()  # decodes while the engine is being made
-                run, engine = _engine_of(trunk, digest)
+            for start in range(0, len(keys), at_a_time):
+                views = list(keys)[start : start + at_a_time]
+                batches = data.pixels_of_views(
+                    photos,
+                    self._size,
+                    views,
+                    seed=self._seed,
+                    batch_size=photos_at_a_time(self._size, len(views)),
+                    blend=blend,
+                ).as_numpy_iterator()  # decodes while the engine is being made
+                run, engine = self._engine
                 bar.set_description(f"{photos.split}: features through {engine}", refresh=False)
-                _run_and_keep(
-                    run, batches, photos.count, folder, [keys[view] for view in some], bar
-                )
-                kept |= {view: _read(folder, keys[view]) for view in some}
-    else:
-        print(f"{photos.split}: {len(views)} x {photos.count} features kept from an earlier run")
-    found = [one for one in kept.values() if one is not None]
-    return KeptFeatures([features for features, _ in found], found[0][1])
+                paths = {_path(self._folder, keys[view]): keys[view] for view in views}
+                _run_and_keep(run, batches, photos.count, paths, bar)
 
 
 def photos_at_a_time(size: tuple[int, int], views: int) -> int:
@@ -266,27 +284,20 @@ def engine_for(trunk: keras.Model) -> tuple[Run, str]:
     return lambda pixels: model(pixels)[0], f"LiteRT on {workers} cores"
 
 
-@functools.lru_cache(maxsize=1)
-def _engine_of(trunk: keras.Model, digest: str) -> tuple[Run, str]:
-    """The engine of the split before, where it ran the same weights: making one takes seconds."""
-    return engine_for(trunk)
-
-
 def _run_and_keep(
     run: Run,
     batches: Iterator[Batch],
     count: int,
-    folder: Path,
-    keys: list[dict[str, Any]],
+    keys: dict[Path, dict[str, Any]],
     bar: tqdm[Any],
 ) -> None:
-    """Writes what `run` gives for pixels [B, V, H, W, 3] under the V keys of their views."""
-    paths, labels, done = [_path(folder, key) for key in keys], np.empty(count, np.int64), 0
-    checksums = [0] * len(paths)
+    """Writes what `run` gives for pixels [B, V, H, W, 3] to the V paths of the views' `keys`."""
+    labels, done = np.empty(count, np.int64), 0
+    checksums = [0] * len(keys)
     with ExitStack() as stack:
         # Not through a memory map: a full disk would end the process with a bus error.
         files = [
-            stack.enter_context(open(stack.enter_context(replacing(path)), "wb")) for path in paths
+            stack.enter_context(open(stack.enter_context(replacing(path)), "wb")) for path in keys
         ]
         for batch, batch_labels in batches:
             pictures = batch.reshape(-1, *batch.shape[2:])
@@ -318,7 +329,7 @@ def _run_and_keep(
                 f"the data set has {done} photos but promised {count}; prepare it again"
             )
     # Written last: features without it are not believed.
-    for path, key, checksum in zip(paths, keys, checksums, strict=True):
+    for (path, key), checksum in zip(keys.items(), checksums, strict=True):
         sidecar = {"key": key, "checksum": checksum, "labels": labels.tolist()}
         write_json(path.with_suffix(".json"), sidecar)
 

@@ -22,7 +22,7 @@ from keras_flowers.config import TrainConfig
 from keras_flowers.data import Photos
 from keras_flowers.errors import UserError
 from keras_flowers.export import find_model, load_model
-from keras_flowers.features import KeptFeatures, StreamedPhotos, digest_of, engine_for
+from keras_flowers.features import Extractor, KeptFeatures, StreamedPhotos, digest_of, engine_for
 from keras_flowers.fit import FitSettings, History, fit
 from keras_flowers.metrics import softmax
 from keras_flowers.model import cut, logits_of, unfreeze_base
@@ -80,7 +80,7 @@ def fine_tune(
     train: Photos,
     validation: Photos | None,
     *,
-    keep: Callable[..., KeptFeatures],
+    extractor_of: Callable[[keras.Model], Extractor],
     checkpoint: Path,
 ) -> History:
     """Trains the base of `model` in place: all of it, or what lies behind a layer.
@@ -93,7 +93,7 @@ def fine_tune(
         teacher: pixels -> logits; None: the labels are learned.
         train: The photos to learn from.
         validation: Photos to watch; they change nothing.
-        keep: `features.keep_features` but for its trunk, photos, views and blend.
+        extractor_of: `features.Extractor` but for its seed and folder.
         checkpoint: The file for the state.
     """
     assert config.fine_tune is not None
@@ -119,14 +119,15 @@ def fine_tune(
     else:
         trunk, tail = cut(model, config.fine_tune)
         views = range(data.RANDOM, data.RANDOM + config.fine_tune_views)
-        to_learn = keep(trunk, train, views=views, blend=blend)
+        extractor = extractor_of(trunk)
+        to_learn = extractor.features(train, views, blend=blend)
         if teacher is not None:
-            answers = keep(teacher, train, views=views, blend=blend)
+            answers = extractor_of(teacher).features(train, views, blend=blend)
             to_learn = dataclasses.replace(
                 to_learn, targets=[soften(one[:]) for one in answers.views]
             )
         if validation is not None:
-            to_watch = keep(trunk, validation, views=[data.WHOLE])
+            to_watch = extractor.features(validation, [data.WHOLE])
     unfreeze_base(tail)
     return fit(
         tail,

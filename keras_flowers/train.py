@@ -145,14 +145,15 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
     if config.fine_tune not in (None, fine_tune.ALL):
         cut(model, config.fine_tune)  # refuses a wrong layer before time is spent
     trunk, tail = cut(model, FEATURES)
-    keep = functools.partial(
-        features.keep_features,
+    extractor_of = functools.partial(
+        features.Extractor,
         seed=config.seed,
         folder=Path(config.cache_dir).expanduser() / "features",
     )
+    extractor = extractor_of(trunk)
     kept = Kept(
-        keep(trunk, train, views=range(config.views)),
-        keep(trunk, validation, views=[data.WHOLE]) if chooses else None,
+        extractor.features(train, range(config.views)),
+        extractor.features(validation, [data.WHOLE]) if chooses else None,
     )
     config, history = _fit_head(config, tail, kept, run)
     if config.fine_tune is not None:
@@ -162,13 +163,14 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
             teacher,
             train,
             validation if chooses else None,
-            keep=keep,
+            extractor_of=extractor_of,
             checkpoint=run / "checkpoints" / "fine_tune.npz",
         )
         history += [{**row, "epoch": row["epoch"] + len(history)} for row in more]
         trunk, tail = cut(model, FEATURES)
+        extractor = extractor_of(trunk)
         if chooses:
-            kept = kept._replace(validation=keep(trunk, validation, views=[data.WHOLE]))
+            kept = kept._replace(validation=extractor.features(validation, [data.WHOLE]))
     if config.temperature is None:
         assert kept.validation is not None
         answers = fit.predict(tail, kept.validation)
@@ -180,7 +182,7 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
     if kept.validation is not None:
         answers = fit.predict(tail, kept.validation)
         scores[validation.split] = metrics.score(answers, kept.validation.labels)
-    kept_test = keep(trunk, test, views=[data.WHOLE])
+    kept_test = extractor.features(test, [data.WHOLE])
     scores[test.split] = metrics.score(fit.predict(tail, kept_test), kept_test.labels)
     seconds = time.monotonic() - started
     _write_run(config, run, model, train, scores, history, seconds)

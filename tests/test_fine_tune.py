@@ -18,7 +18,7 @@ import keras
 from keras_flowers import data, demo, train
 from keras_flowers.config import TrainConfig
 from keras_flowers.errors import UserError
-from keras_flowers.features import StreamedPhotos, keep_features
+from keras_flowers.features import Extractor, StreamedPhotos
 from keras_flowers.model import OUTPUT, build_model, cut, logits_of
 
 CUT = "conv1_relu"
@@ -205,8 +205,8 @@ def test_tail_on_kept_activations_is_the_full_model(tuned: TrainConfig) -> None:
     model = keras.saving.load_model(tuned.run_dir / "model.keras")
     trunk, tail = cut(model, CUT)
     photos = data.load_photos(demo.DATASET, "test", tuned.cache_dir)
-    kept = keep_features(
-        trunk, photos, views=[data.WHOLE], seed=0, folder=Path(tuned.cache_dir) / "features"
+    kept = Extractor(trunk, seed=0, folder=Path(tuned.cache_dir) / "features").features(
+        photos, [data.WHOLE]
     )
     pixels = np.concatenate([p for p, _ in data.pixels(photos, (96, 96)).as_numpy_iterator()])
     np.testing.assert_allclose(

@@ -22,7 +22,7 @@ from keras_flowers import cli, data, demo, evaluate, export, tf_image, train
 from keras_flowers.classifier import load_classifier
 from keras_flowers.config import TrainConfig
 from keras_flowers.errors import UserError
-from keras_flowers.features import KeptFeatures, RowsOnDisk, keep_features
+from keras_flowers.features import Extractor, KeptFeatures, RowsOnDisk
 from keras_flowers.files import only_writer
 from keras_flowers.fit import FitSettings, fit, predict
 from keras_flowers.metadata import read_metadata
@@ -260,8 +260,8 @@ def parts(run: Path, config: TrainConfig) -> tuple:
     model = keras.saving.load_model(run / "model.keras")
     trunk, tail = cut(model, FEATURES)
     photos = data.load_photos(demo.DATASET, "train", config.cache_dir)
-    kept = keep_features(
-        trunk, photos, views=[0], seed=0, folder=Path(config.cache_dir) / "features"
+    kept = Extractor(trunk, seed=0, folder=Path(config.cache_dir) / "features").features(
+        photos, [0]
     )
     return model, trunk, tail, photos, kept
 
@@ -300,17 +300,17 @@ def test_damaged_features_are_found_said_and_made_again(
     parts: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, trunk, _, photos, kept = parts
-    make = lambda: keep_features(trunk, photos, views=[0], seed=0, folder=tmp_path)  # noqa: E731
-    make()
+    extractor = Extractor(trunk, seed=0, folder=tmp_path)
+    extractor.features(photos, [0])
     (file,) = tmp_path.glob("*.npy")
     whole = file.read_bytes()
     for damaged in (whole[:-100], whole[:-1] + bytes([whole[-1] ^ 1]), b""):
         file.write_bytes(damaged)
-        again = make()
+        again = extractor.features(photos, [0])
         assert "damaged" in capsys.readouterr().err
         np.testing.assert_array_equal(again.views[0][:], kept.views[0][:])
         assert file.read_bytes() == whole
-    make()
+    extractor.features(photos, [0])
     assert "kept from an earlier run" in capsys.readouterr().out
 
 
@@ -319,14 +319,14 @@ def test_features_of_other_photos_are_found_said_and_made_again(
 ) -> None:
     _, trunk, _, photos, kept = parts
     other = data.load_photos(demo.DATASET, "test[:80]+validation", config.cache_dir)
-    keep_features(trunk, other, views=[0], seed=0, folder=tmp_path / "other")
-    keep_features(trunk, photos, views=[0], seed=0, folder=tmp_path)
+    Extractor(trunk, seed=0, folder=tmp_path / "other").features(other, [0])
+    Extractor(trunk, seed=0, folder=tmp_path).features(photos, [0])
     (file,) = tmp_path.glob("*.npy")
     for suffixes in ([".npy", ".json"], [".npy"]):
         for suffix in suffixes:
             (foreign,) = (tmp_path / "other").glob(f"*{suffix}")
             shutil.copy(foreign, file.with_suffix(suffix))
-        again = keep_features(trunk, photos, views=[0], seed=0, folder=tmp_path)
+        again = Extractor(trunk, seed=0, folder=tmp_path).features(photos, [0])
         assert f"{file} are damaged: they are made again" in capsys.readouterr().err
         np.testing.assert_array_equal(again.views[0][:], kept.views[0][:])
         np.testing.assert_array_equal(again.labels, kept.labels)
@@ -526,13 +526,13 @@ def test_full_disk_while_features_are_kept_is_an_error_that_names_the_place(
     parts: tuple, small_disk: Path
 ) -> None:
     _, trunk, _, photos, _ = parts
-    keep = lambda: keep_features(trunk, photos, views=[0], seed=0, folder=small_disk)  # noqa: E731
+    extractor = Extractor(trunk, seed=0, folder=small_disk)
     fill(small_disk, 16 << 10)
     with pytest.raises(OSError, match=f"No space left on device: '{small_disk}/"):
-        keep()
+        extractor.features(photos, [0])
     assert [path.name for path in small_disk.iterdir()] == ["ballast"]
     (small_disk / "ballast").unlink()
-    keep()
+    extractor.features(photos, [0])
 
 
 def test_full_disk_while_exporting_leaves_the_earlier_export(run: Path, small_disk: Path) -> None:

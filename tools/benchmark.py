@@ -858,8 +858,8 @@ def _fine_tuning(task: Task, count: int) -> tuple[list[float], list[float], list
 
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        kept = features.keep_features(
-            trunk, photos, views=[data.RANDOM], seed=0, folder=Path(folder)
+        kept = features.Extractor(trunk, seed=0, folder=Path(folder)).features(
+            photos, [data.RANDOM]
         )
         once = time.perf_counter() - started
 
