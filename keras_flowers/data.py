@@ -97,7 +97,10 @@ def load_photos(dataset: str, split: str, data_dir: str | None = None) -> Photos
         # JPEG bytes, not pixels: data.py decodes them itself, no larger than needed.
         encoded = {"image": tfds.decode.SkipDecoding()}
         # Reading one file after the other keeps the order, which the index of a photo relies on.
-        options = tfds.ReadConfig(interleave_cycle_length=1, skip_prefetch=True)
+        # TFDS would hold data sets of up to 250 MB in memory; yet decoding, not reading, takes time.
+        options = tfds.ReadConfig(
+            interleave_cycle_length=1, skip_prefetch=True, try_autocache=False
+        )
         records = builder.as_dataset(split=split, decoders=encoded, read_config=options)
     except (KeyError, ValueError) as error:
         raise UserError(
