@@ -97,7 +97,7 @@ def load_photos(dataset: str, split: str, data_dir: str | None = None) -> Photos
         # JPEG bytes, not pixels: data.py decodes them itself, no larger than needed.
         encoded = {"image": tfds.decode.SkipDecoding()}
         # Reading one file after the other keeps the order, which the index of a photo relies on.
-        # TFDS would hold data sets of up to 250 MB in memory; yet decoding, not reading, takes time.
+        # TFDS would hold data sets of up to 250 MB in memory, though decoding takes longer.
         options = tfds.ReadConfig(
             interleave_cycle_length=1, skip_prefetch=True, try_autocache=False
         )
