@@ -210,6 +210,7 @@ def pixels_of_views(
                 return tf.reverse(whole, axis=[1])
             return tf_image.random_view(photo, size, seed_of(view, index))
 
+        # Not tf.stack: that copies even a single one.
         pictures = tf.concat([picture(view)[None] for view in views], axis=0)
         return tf.ensure_shape(pictures, (len(views), *size, 3)), label
 
@@ -221,17 +222,17 @@ def pixels_of_views(
         return _blend(pictures, read(*other)[0], tf.minimum(tf.stack(shares), 1.0)), label
 
     records = photos.records if order is None else _shuffled(photos.records, order)
-    options = tf.data.Options()
-    options.experimental_warm_start = True  # decodes as soon as there is an iterator
     if blend:
         records = tf.data.Dataset.zip(records, _shuffled(records, seed * 1000 + views[0]))
+    early = tf.data.Options()
+    early.experimental_warm_start = True  # decodes as soon as there is an iterator
     return (
         records.map(
             read_two if blend else read, num_parallel_calls=available_cores(), deterministic=True
         )
         .batch(batch_size)
         .prefetch(2)
-        .with_options(options)
+        .with_options(early)
     )
 
 

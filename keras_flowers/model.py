@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -176,6 +178,24 @@ def logits_of(model: keras.Model) -> keras.Model:
     logits_model = keras.Model(model.inputs[0], logits(features), name="logits_model")
     logits.set_weights(layer.get_weights())
     return logits_model
+
+
+def with_constant_weights(model: keras.Model) -> Callable[[Any], Any]:
+    """`model` as a function whose graph holds the weights as they are now, as constants.
+
+    Args:
+        model: pixels [N, H, W, 3] 0..255 -> anything.
+    """
+    weights = [
+        [np.asarray(variable) for variable in variables]
+        for variables in (model.trainable_variables, model.non_trainable_variables)
+    ]
+
+    def run(pixels: Any) -> Any:
+        outputs, _ = model.stateless_call(*weights, pixels, training=False)
+        return outputs
+
+    return run
 
 
 def unfreeze_base(model: keras.Model) -> None:

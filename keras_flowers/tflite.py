@@ -6,10 +6,10 @@ import contextlib
 import io
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_flowers.backend import standard_error_closed
+from keras_flowers.model import with_constant_weights
 
 
 def convert(model: keras.Model, batch_size: int | None = 1) -> bytes:
@@ -33,16 +33,7 @@ def converter_for(model: keras.Model, batch_size: int | None = 1) -> tf.lite.TFL
     """
     (pixels,) = model.inputs
     signature = tf.TensorSpec((batch_size, *pixels.shape[1:]), pixels.dtype, name=pixels.name)
-    weights = [
-        [np.asarray(variable) for variable in variables]
-        for variables in (model.trainable_variables, model.non_trainable_variables)
-    ]
-
-    @tf.function(input_signature=[signature], autograph=False)  # type: ignore[untyped-decorator]
-    def serve(pixels: tf.Tensor) -> tf.Tensor:
-        answers, _ = model.stateless_call(*weights, pixels, training=False)
-        return answers
-
+    serve = tf.function(with_constant_weights(model), [signature], autograph=False)
     return tf.lite.TFLiteConverter.from_concrete_functions(
         [serve.get_concrete_function()], tf.Module()
     )
