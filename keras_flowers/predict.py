@@ -358,7 +358,10 @@ class Rows:
             }
             print(json.dumps(content), file=self._file)
         else:
-            result = f"{top[0][0]}  {percent(top[0][1])}" if top else f"error: {answer.error}"
+            best = answer.prediction  # not rounded: 0.9999999 is not certain
+            result = (
+                f"{best.name}  {percent(best.probability)}" if best else f"error: {answer.error}"
+            )
             print(f"{printable(answer.photo.name):<{self._width}}  {result}", file=self._file)
         self._file.flush()
 

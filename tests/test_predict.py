@@ -19,9 +19,9 @@ from conftest import COLOURS
 from PIL import ExifTags, Image
 
 from keras_flowers import camera, chart, predict
-from keras_flowers.classifier import load_classifier
+from keras_flowers.classifier import Prediction, load_classifier
 from keras_flowers.errors import UserError
-from keras_flowers.predict import Photo
+from keras_flowers.predict import Answer, Photo
 
 
 @pytest.fixture(autouse=True)
@@ -568,3 +568,10 @@ def test_help_teaches_by_examples(run: Any, capsys: pytest.CaptureFixture[str]) 
     text = capsys.readouterr().out
     assert text.count("python -m keras_flowers.predict ") >= 6
     assert "exit code" in text
+
+
+def test_row_does_not_say_certain_of_what_is_not() -> None:
+    file = io.StringIO()
+    prediction = Prediction(("rose", "iris"), np.array([0.9999998, 2e-7], np.float32))
+    predict.Rows(file, "text", top_k=1, width=5).write(Answer(Photo("a.jpg", b""), prediction))
+    assert file.getvalue() == "a.jpg  rose  >99.9%\n"
