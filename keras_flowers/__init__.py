@@ -46,13 +46,13 @@ __version__ = "0.1.0"
 __all__ = ["load_classifier"]
 
 if TYPE_CHECKING:
-    from keras_flowers.classifier import load_classifier
+    from keras_flowers.inference.classifier import load_classifier
 
 
 def __getattr__(name: str) -> Any:
     # Imported on first use (PEP 562): `import keras_flowers` stays instant.
     if name == "load_classifier":
-        from keras_flowers.classifier import load_classifier
+        from keras_flowers.inference.classifier import load_classifier
 
         return load_classifier
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

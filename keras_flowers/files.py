@@ -22,7 +22,7 @@ except ImportError:  # Windows has none; two runs into one folder are not told a
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_replace(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path` to write to (a file or a folder), then renames it.
 
     Whoever reads `path` sees the old content or the new, never half of it, also when the process
@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_together(folder: Path, last: str) -> Iterator[Path]:
+def atomic_replace_all(folder: Path, last: str) -> Iterator[Path]:
     """Gives a temporary folder, whose content then replaces what has the same names in `folder`.
 
     Nothing in `folder` changes before all of it is written. The presence of the file `last` says
@@ -115,7 +115,7 @@ def _move(written: Path, path: Path, holder: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes `text` as UTF-8, whole or not at all."""
-    with replacing(path) as temporary:
+    with atomic_replace(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -137,7 +137,7 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path) -> Iterator[None]:
     """Holds `folder` for this process; the operating system lets go even after a kill.
 
     What killed writers left in it is removed; so is the folder itself, where it was not there

@@ -15,17 +15,18 @@ import pytest
 
 pytest.importorskip("tensorflow_datasets", reason="exporting needs the extra [train]")
 
-from keras_flowers.backend import import_tensorflow
+from keras_flowers.system import import_tensorflow
 
 import_tensorflow()
 
 import keras
 import tensorflow as tf
 
-from keras_flowers import data, demo, export
+from keras_flowers.export import export
 from keras_flowers.files import write_json
-from keras_flowers.metadata import Metadata, add_to_archive
-from keras_flowers.model import OUTPUT, build_model, cut
+from keras_flowers.inference.metadata import Metadata, add_to_archive
+from keras_flowers.training import data, synthetic
+from keras_flowers.training.model import OUTPUT, build_model, cut
 
 TOOLS = Path(__file__).parents[1] / "tools"
 SIZE = 64
@@ -63,16 +64,16 @@ def load_saved_model(run: Path) -> tf.Module:
 @functools.cache
 def _exported(folder: Path) -> Exported:
     data_dir = folder / "drawn"
-    demo.DrawnFlowers(data_dir=data_dir).download_and_prepare()
+    synthetic.DrawnFlowers(data_dir=data_dir).download_and_prepare()
     run = folder / "run"
-    train = data.load_photos(demo.DATASET, "train", str(data_dir))
-    test = data.load_photos(demo.DATASET, "test", str(data_dir))
+    train = data.load_photos(synthetic.DATASET, "train", str(data_dir))
+    test = data.load_photos(synthetic.DATASET, "test", str(data_dir))
     pixels, classes = read(train)
     # The first layers of a MobileNet: drawn flowers need no more, and random weights do.
     deep = build_model("MobileNet_0.25", SIZE, 2, random_weights_for=pixels[:32])
     run.mkdir()
     cut(deep, "conv_pw_4_relu")[0].save(run / "base.keras")
-    model = build_model(str(run / "base.keras"), SIZE, len(demo.CLASSES))
+    model = build_model(str(run / "base.keras"), SIZE, len(synthetic.CLASSES))
     fit_head(model, pixels, classes)
     model.save(run / "model.keras")
     provenance = {

@@ -35,7 +35,10 @@ def start(folder: Path) -> tuple[int, int]:
     if process:
         os.close(sending)
         return process, events
-    from keras_flowers import cli, fit, train, verify
+    from keras_flowers.commands import train
+    from keras_flowers.commands.exit import exit_with
+    from keras_flowers.export import verify
+    from keras_flowers.training import fit
 
     try:
         os.close(events)
@@ -54,7 +57,7 @@ def start(folder: Path) -> tuple[int, int]:
 
         sys.addaudithook(send)
         command = [*COMMAND, "--cache_dir", CACHE, "--output", RUN]
-        cli.run(lambda: train.main(command), stopped=train.STOPPED)
+        exit_with(lambda: train.main(command), stopped=train.STOPPED)
     except SystemExit as ended:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -116,8 +119,7 @@ def main(folder: Path, kills: int, seed: int) -> dict[str, int]:
         on; "ended": how many commands came to their end; and of those, how many left the same
         "weights" and "files" as the one that nobody disturbed.
     """
-    from keras_flowers import data, demo, export, features, model  # noqa: F401
-    from keras_flowers.backend import import_tensorflow
+    from keras_flowers.system import import_tensorflow
 
     import_tensorflow()
     straight = folder / "straight"

@@ -53,8 +53,8 @@ def test_what_a_page_names_exists(page: Path) -> None:
     [
         ("[a page](docs/nowhere.md)", "docs/nowhere.md"),
         ("![a picture](docs/nowhere.png)", "docs/nowhere.png"),
-        ("[`model.grow`](keras_flowers/model.py)", "model.grow"),
-        ("[`fit.build_model`](keras_flowers/model.py)", "fit.build_model"),
+        ("[`model.grow`](keras_flowers/training/model.py)", "model.grow"),
+        ("[`fit.build_model`](keras_flowers/training/model.py)", "fit.build_model"),
         ("python -m keras_flowers.grow", "keras_flowers.grow"),
         ("python tools/grow.py", "tools/grow.py"),
     ],

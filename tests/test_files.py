@@ -33,7 +33,7 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> No
     path.write_text("old")
 
     def fill() -> None:
-        with files.replacing(path) as temporary:
+        with files.atomic_replace(path) as temporary:
             temporary.write_text("half of the new")
             raise OSError("disk full")
 
@@ -46,7 +46,7 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> No
 def test_reader_sees_the_old_file_until_the_new_one_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with files.replacing(path) as temporary:
+    with files.atomic_replace(path) as temporary:
         temporary.write_text("new")
         assert temporary.suffix == ".txt"
         assert path.read_text() == "old"
@@ -56,7 +56,7 @@ def test_reader_sees_the_old_file_until_the_new_one_is_complete(tmp_path: Path) 
 def test_folder_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "model"
     for content in ("one", "two"):
-        with files.replacing(path) as temporary:
+        with files.atomic_replace(path) as temporary:
             temporary.mkdir()
             (temporary / content).touch()
     assert os.listdir(path) == ["two"]
@@ -65,7 +65,7 @@ def test_folder_is_replaced_whole(tmp_path: Path) -> None:
 
 def test_what_belongs_together_is_replaced_together(tmp_path: Path) -> None:
     def write(*names: str, fail: bool = False) -> None:
-        with files.replacing_together(tmp_path, last="done") as new:
+        with files.atomic_replace_all(tmp_path, last="done") as new:
             for name in names:
                 files.write_text(new / name, str(names))
             (new / "logs").mkdir()
@@ -88,7 +88,8 @@ def kill(*paths):
     os.kill(os.getpid(), signal.SIGKILL)
 path = pathlib.Path(sys.argv[1])
 together = sys.argv[2] == "together"
-with files.replacing_together(path.parent, "done") if together else files.replacing(path) as new:
+writing = files.atomic_replace_all(path.parent, "done") if together else files.atomic_replace(path)
+with writing as new:
     (new / "model" if together else new).mkdir()
     os.replace = kill
 """
@@ -106,11 +107,11 @@ def test_what_a_killed_process_left_is_removed_and_what_it_moved_away_comes_back
     assert not path.exists()
     assert len(os.listdir(tmp_path)) == 1
     if how == "together":
-        with files.only_writer(tmp_path):
+        with files.exclusive_lock(tmp_path):
             pass
         (tmp_path / ".lock").unlink()
     else:
-        with pytest.raises(OSError, match="disk full"), files.replacing(path):
+        with pytest.raises(OSError, match="disk full"), files.atomic_replace(path):
             raise OSError("disk full")
     assert os.listdir(tmp_path) == ["model"]
     assert os.listdir(path) == ["old"]
@@ -118,7 +119,7 @@ def test_what_a_killed_process_left_is_removed_and_what_it_moved_away_comes_back
 
 def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
-    with files.replacing(path) as temporary:
+    with files.atomic_replace(path) as temporary:
         temporary.write_text("ours")
         # A lock belongs to the opened file, so that this is as good as another process.
         files.write_text(path, "theirs")
@@ -146,7 +147,7 @@ def test_second_writer_is_refused_until_the_first_has_ended(tmp_path: Path) -> N
         [
             "import pathlib, sys",
             "from keras_flowers import files",
-            "files.only_writer(pathlib.Path(sys.argv[1])).__enter__()",
+            "files.exclusive_lock(pathlib.Path(sys.argv[1])).__enter__()",
         ]
     )
 
@@ -154,7 +155,7 @@ def test_second_writer_is_refused_until_the_first_has_ended(tmp_path: Path) -> N
         command = [sys.executable, "-c", other_process, str(tmp_path)]
         return subprocess.run(command, capture_output=True, text=True)
 
-    with files.only_writer(tmp_path):
+    with files.exclusive_lock(tmp_path):
         refused = start_other()
         assert refused.returncode != 0
         assert "another run is writing" in refused.stderr
@@ -166,9 +167,9 @@ def test_folder_goes_where_nothing_was_written(tmp_path: Path, was_there: bool) 
     folder = tmp_path / "run"
     if was_there:
         folder.mkdir()
-    with pytest.raises(UserError), files.only_writer(folder):
+    with pytest.raises(UserError), files.exclusive_lock(folder):
         raise UserError("refused")
     assert folder.exists() == was_there
-    with files.only_writer(tmp_path / "other"):
+    with files.exclusive_lock(tmp_path / "other"):
         (tmp_path / "other" / "file").touch()
     assert (tmp_path / "other" / "file").exists()

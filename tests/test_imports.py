@@ -67,13 +67,15 @@ def test_package_loads_nothing() -> None:
 
 
 def test_predicting_modules_load_no_tensorflow_and_no_matplotlib() -> None:
-    modules = ("predict", "classifier", "image", "exif", "labels", "metadata", "litert", "camera")
-    code = "\n".join(f"import keras_flowers.{module}" for module in modules)
+    modules = ("classifier", "image", "exif", "labels", "metadata", "litert", "camera")
+    code = "\n".join(f"import keras_flowers.inference.{module}" for module in modules)
     assert loaded(code, *HEAVY, *DRAWING, "cv2") == set()
 
 
 def test_chart_loads_no_tensorflow_and_no_pyplot() -> None:
-    code = "import keras_flowers.chart, sys; assert 'matplotlib.pyplot' not in sys.modules"
+    code = (
+        "import keras_flowers.inference.chart, sys; assert 'matplotlib.pyplot' not in sys.modules"
+    )
     assert loaded(code, *HEAVY) == set()
 
 
@@ -83,7 +85,7 @@ def test_naming_a_photo_loads_no_tensorflow(
     # The command runs where importing TensorFlow is an error: it does not try and recover either.
     (tmp_path / "tensorflow.py").write_text("raise SystemExit('TensorFlow was imported')")
     arguments = [str(colour_photos / "cyan.png"), "--model", str(colour_model)]
-    run = "from keras_flowers import predict; assert predict.main({}) == 0"
+    run = "from keras_flowers.commands import predict; assert predict.main({}) == 0"
     code = run.format([*arguments, "--no_chart"])
     assert loaded(code, *HEAVY, *DRAWING, path=tmp_path) == set()
     code = run.format([*arguments, "--chart", str(tmp_path / "chart.png")])
@@ -103,8 +105,8 @@ def test_classifier_in_python_loads_no_tensorflow(colour_model: Path, colour_pho
 def test_training_without_tensorflow_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules.update(keras=None)\n"
-        "from keras_flowers import cli, train\n"
-        "cli.run(train.main)"
+        "from keras_flowers.commands import exit, train\n"
+        "exit.exit_with(train.main)"
     )
     process = run_code(code, cwd=tmp_path)
     assert process.returncode == 2

@@ -30,15 +30,15 @@ import numpy as np
 import numpy.typing as npt
 
 import keras_flowers
-from keras_flowers import cli
-from keras_flowers.classifier import default_model
+from keras_flowers.commands.exit import EXIT_SOME_FAILED, exit_with
 from keras_flowers.errors import UserError
 from keras_flowers.files import read_json, write_json
-from keras_flowers.litert import available_cores
-from keras_flowers.train import FINISHED
+from keras_flowers.inference.classifier import default_model
+from keras_flowers.inference.litert import available_cores
+from keras_flowers.training.train import FINISHED
 
 if TYPE_CHECKING:
-    from keras_flowers.data import Photos
+    from keras_flowers.training.data import Photos
 
 # TensorFlow is imported in processes of their own only: each starts as a user's does, and Linux
 # counts the memory of the parent at the start of a child as that child's own peak.
@@ -105,9 +105,9 @@ print(interpreter.get_tensor(given["index"])[0].argmax())
 """The least that names a flower: row 4 is measured against it."""
 
 IMPORT_AND_BUILD = f"""\
-from keras_flowers.backend import import_tensorflow
+from keras_flowers.system import import_tensorflow
 import_tensorflow()
-from keras_flowers.model import build_model
+from keras_flowers.training.model import build_model
 build_model({BASE!r}, {IMAGE_SIZE}, {CLASSES})
 """
 """What row 2 leaves aside: TensorFlow's import and the base's loading."""
@@ -319,14 +319,14 @@ def feature_pass(task: Task) -> list[Figure]:
 
 
 def _feature_pass(task: Task) -> list[Figure]:
-    from keras_flowers.backend import import_tensorflow
+    from keras_flowers.system import import_tensorflow
 
     import_tensorflow()
     import tensorflow as tf
 
-    from keras_flowers import data, features, tflite
-    from keras_flowers.config import TrainConfig
-    from keras_flowers.model import FEATURES, build_model, cut
+    from keras_flowers.training import data, features, tflite
+    from keras_flowers.training.config import TrainConfig
+    from keras_flowers.training.model import FEATURES, build_model, cut
 
     views = range(TrainConfig().views)
     photos = data.load_photos(DATASET, f"train[:{task.effort.photos // 2}]", task.data_dir)
@@ -477,12 +477,12 @@ def run_training(task: Task, splits: tuple[str, str, str], run: Path, cache: Pat
 
 def _limit(task: Task, train: str) -> tuple[float, int]:
     """Seconds to decode each photo and run each view once, measured on some; how many views."""
-    from keras_flowers.backend import import_tensorflow
+    from keras_flowers.system import import_tensorflow
 
     import_tensorflow()
-    from keras_flowers import data, tflite
-    from keras_flowers.config import TrainConfig
-    from keras_flowers.model import FEATURES, build_model, cut
+    from keras_flowers.training import data, tflite
+    from keras_flowers.training.config import TrainConfig
+    from keras_flowers.training.model import FEATURES, build_model, cut
 
     counts = {
         split: data.load_photos(DATASET, split, task.data_dir).count
@@ -510,7 +510,7 @@ def _decoding_alone(photos: Photos, size: tuple[int, int] | None) -> Callable[[]
     """
     import tensorflow as tf
 
-    from keras_flowers import tf_image
+    from keras_flowers.training import tf_image
 
     def decode(_: tf.Tensor, content: tf.Tensor, __: tf.Tensor) -> tf.Tensor:
         if size is None:
@@ -533,7 +533,7 @@ def _usual_loop(task: Task, train: str) -> tuple[float, float]:
         Seconds for all its epochs, from those behind the first, which is the warm-up; accuracy on
         SCORE after those that were run.
     """
-    from keras_flowers.backend import import_tensorflow
+    from keras_flowers.system import import_tensorflow
 
     import_tensorflow()
     import keras
@@ -618,10 +618,10 @@ def input_pipeline(task: Task) -> list[Figure]:
 
 
 def _input_pipeline(task: Task) -> list[list[float]]:
-    from keras_flowers.backend import import_tensorflow
+    from keras_flowers.system import import_tensorflow
 
     import_tensorflow()
-    from keras_flowers import data
+    from keras_flowers.training import data
 
     photos = data.load_photos(DATASET, f"train[:{task.effort.photos}]", task.data_dir)
     size = (IMAGE_SIZE, IMAGE_SIZE)
@@ -689,10 +689,10 @@ def first_answer(task: Task) -> list[Figure]:
 
 def _write_photos(task: Task, folder: str, count: int) -> list[str]:
     """Writes the first training photos as files, again and again until there are `count`."""
-    from keras_flowers.backend import import_tensorflow
+    from keras_flowers.system import import_tensorflow
 
     import_tensorflow()
-    from keras_flowers import data
+    from keras_flowers.training import data
 
     photos = data.load_photos(DATASET, f"train[:{min(count, TRAIN_PHOTOS)}]", task.data_dir)
     contents = [content for _, content, _ in photos.records.as_numpy_iterator()]
@@ -735,8 +735,8 @@ def name_folder(model: Path, folder: Path) -> Ran:
 
 
 def _bare_bulk(model: Path, folder: str) -> float:
-    from keras_flowers.image import read_pixels
-    from keras_flowers.litert import LiteRTModel
+    from keras_flowers.inference.image import read_pixels
+    from keras_flowers.inference.litert import LiteRTModel
 
     content = model.read_bytes()
     size = LiteRTModel(content).image_size
@@ -819,15 +819,15 @@ def fine_tuning(task: Task) -> list[Figure]:
 
 
 def _fine_tuning(task: Task, count: int) -> tuple[list[float], list[float], list[float], float]:
-    from keras_flowers.backend import import_tensorflow
+    from keras_flowers.system import import_tensorflow
 
     import_tensorflow()
     import keras
     import tensorflow as tf
 
-    from keras_flowers import data, features, fit
-    from keras_flowers.fine_tune import BATCH_SIZE
-    from keras_flowers.model import build_model, cut, unfreeze_base
+    from keras_flowers.training import data, features, fit
+    from keras_flowers.training.fine_tune import BATCH_SIZE
+    from keras_flowers.training.model import build_model, cut, unfreeze_base
 
     photos = data.load_photos(DATASET, f"train[:{count}]", task.data_dir)
     model = build_model(BASE, IMAGE_SIZE, CLASSES)
@@ -858,7 +858,7 @@ def _fine_tuning(task: Task, count: int) -> tuple[list[float], list[float], list
 
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        kept = features.Extractor(trunk, seed=0, folder=Path(folder)).features(
+        kept = features.FeatureExtractor(trunk, seed=0, folder=Path(folder)).features(
             photos, [data.RANDOM]
         )
         once = time.perf_counter() - started
@@ -1020,7 +1020,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"\n{', '.join(f'{name}: {value}' for name, value in hardware().items())}")
     print(", ".join(f"{name} {version}" for name, version in versions().items()))
     print(f"measured in {time.monotonic() - started:.0f} s")
-    return cli.EXIT_SOME_FAILED if any(one.holds is False for one in figures) else 0
+    return EXIT_SOME_FAILED if any(one.holds is False for one in figures) else 0
 
 
 def find_run(folder: Path) -> Path:
@@ -1096,4 +1096,4 @@ def _rows_in_words() -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    exit_with(main)

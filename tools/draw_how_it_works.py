@@ -17,9 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from keras_flowers import chart, classifier, cli, image, metrics
-from keras_flowers.backend import import_tensorflow
+from keras_flowers.commands.exit import exit_with
 from keras_flowers.errors import UserError
+from keras_flowers.inference import chart, classifier, image
+from keras_flowers.system import import_tensorflow
+from keras_flowers.training import metrics
 
 EXAMPLES = """examples:
   the pictures of the page, and the numbers on standard output
@@ -79,7 +81,7 @@ def explain(photo: Path, run: Path, label: str, output: Path) -> None:
     import_tensorflow()
     import keras
 
-    from keras_flowers.model import FEATURES, OUTPUT, POOLED, cut
+    from keras_flowers.training.model import FEATURES, OUTPUT, POOLED, cut
 
     model = keras.saving.load_model(files[0], compile=False)
     labels = classifier.load_classifier(files[0]).labels
@@ -257,7 +259,7 @@ def _evidence(weighted: Sequence[Array], kernel: Array) -> Array:
 def _explain_backpropagation(tail: Any, features: Array, right: int) -> None:
     import tensorflow as tf
 
-    from keras_flowers.model import OUTPUT, build_head
+    from keras_flowers.training.model import OUTPUT, build_head
 
     head = build_head(tail, dropout=0.0, seed=0)
     layer = head.get_layer(OUTPUT)
@@ -418,4 +420,4 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    exit_with(main)

@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_flowers import cli
-from keras_flowers.backend import import_tensorflow
+from keras_flowers.commands.exit import exit_with
+from keras_flowers.system import import_tensorflow
+from keras_flowers.training import run_directory
 
 EXAMPLES = """examples:
   into the run folder, as saved_models/MobileNetV2/saved_model/1/
@@ -31,14 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(argv)
     import_tensorflow()
-    from keras_flowers import export
+    from keras_flowers.export import export
 
-    model_path = export.find_model(options.model)
-    output = options.output or model_path.parent / export.SAVED_MODEL_FOLDER
+    model_path = run_directory.find_model(options.model)
+    output = options.output or model_path.parent / run_directory.SAVED_MODEL_FOLDER
     path = export.export_saved_model(model_path, output)
-    print(f"{export.size_of(path) / 1e6:6.1f} MB  {path}")
+    print(f"{run_directory.size_of(path) / 1e6:6.1f} MB  {path}")
     return 0
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    exit_with(main)

@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_flowers import cli
-from keras_flowers.backend import import_tensorflow
+from keras_flowers.commands.exit import exit_with
+from keras_flowers.system import import_tensorflow
+from keras_flowers.training import run_directory
 
 VARIANTS = ("float32", "float16", "int8")
 
@@ -42,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data_dir", help="where TFDS keeps data sets (default: as in training)")
     options = parser.parse_args(argv)
     import_tensorflow()
-    from keras_flowers import export
+    from keras_flowers.export import export
 
-    model_path = export.find_model(options.model)
+    model_path = run_directory.find_model(options.model)
     files = export.export_tflite(
         model_path,
         options.output or model_path.parent,
@@ -52,11 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         data_dir=options.data_dir,
     )
     for path in files.values():
-        print(f"{export.size_of(path) / 1e6:6.1f} MB  {path}")
+        print(f"{run_directory.size_of(path) / 1e6:6.1f} MB  {path}")
     if "int8" in files:
         print(export.int8_loss(model_path, files["int8"], data_dir=options.data_dir))
     return 0
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    exit_with(main)

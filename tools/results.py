@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_flowers import cli, train
+from keras_flowers.commands.exit import exit_with
 from keras_flowers.files import read_json
-from keras_flowers.presets import PRESETS
+from keras_flowers.training import run_directory, train
+from keras_flowers.training.recipes import PRESETS
 
 EXAMPLES = """examples:
   everything, with three seeds (hours; what is finished is not done again)
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for seed in options.seeds:
         for name in options.presets:
             config = PRESETS[name](options.runs / f"seed_{seed}", seed)
-            finished = config.run_dir / train.FINISHED
+            finished = config.run_dir / run_directory.FINISHED
             if not finished.exists():
                 train.train_and_evaluate(config)
             results[name].append(read_json(finished))
@@ -81,4 +82,4 @@ def _mean_and_spread(shares: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    exit_with(main)

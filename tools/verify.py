@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_flowers import cli
-from keras_flowers.backend import import_tensorflow
+from keras_flowers.commands.exit import EXIT_SOME_FAILED, exit_with
+from keras_flowers.system import import_tensorflow
 
 EXAMPLES = """examples:
   everything in a run folder, on the photos that the model was tested on
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.limit is not None and options.limit < 1:
         parser.error("argument --limit: expected 1 or more")
     import_tensorflow()
-    from keras_flowers import verify
+    from keras_flowers.export import verify
 
     if options.photos is not None:
         chosen = verify.photos_of_folder(options.run, options.photos, limit=options.limit)
@@ -54,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     report = verify.verify(options.run, chosen)
     print(report)
-    return cli.EXIT_SOME_FAILED if report.broken else 0
+    return EXIT_SOME_FAILED if report.broken else 0
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    exit_with(main)

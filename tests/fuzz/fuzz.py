@@ -28,10 +28,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bad_photos import encode, grey_16_bits, picture, png_file, raw_png, transparent_palette
 from PIL import Image
 
-from keras_flowers import predict
-from keras_flowers.classifier import load_classifier
+from keras_flowers.commands import predict
 from keras_flowers.errors import UserError
-from keras_flowers.metadata import (
+from keras_flowers.inference.classifier import load_classifier
+from keras_flowers.inference.metadata import (
     LABELS_MEMBER,
     PROVENANCE_MEMBER,
     Metadata,
@@ -152,13 +152,13 @@ def make_photos() -> dict[str, list[bytes]]:
 
 def make_models(folder: Path) -> None:
     """One small network in all formats, with the operations that the real ones have."""
-    from keras_flowers.backend import import_tensorflow
+    from keras_flowers.system import import_tensorflow
 
     import_tensorflow()
     import keras
     import tensorflow as tf
 
-    from keras_flowers import tflite
+    from keras_flowers.training import tflite
 
     keras.utils.set_random_seed(0)
     pixels = keras.Input((*IMAGE_SIZE, 3), name="pixels")
@@ -261,7 +261,7 @@ def metadata_case(folder: Path) -> Case:
 
 def keras_case(folder: Path) -> Case:
     """Mutated `.keras` files: their configuration, their weights or the archive."""
-    from keras_flowers.backend import import_tensorflow
+    from keras_flowers.system import import_tensorflow
 
     import_tensorflow()
     with zipfile.ZipFile(folder / "keras.keras") as archive:
@@ -289,7 +289,7 @@ def keras_case(folder: Path) -> Case:
 
 def saved_model_case(folder: Path) -> Case:
     """SavedModels with a mutated `saved_model.pb`."""
-    from keras_flowers.backend import import_tensorflow
+    from keras_flowers.system import import_tensorflow
 
     import_tensorflow()
     sound = (folder / "saved_model" / "saved_model.pb").read_bytes()

@@ -1,0 +1,86 @@
+"""How every command line ends: a result, or one line on standard error; never a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from keras_flowers.errors import UserError
+
+EXIT_SOME_FAILED = 1
+"""Exit code when part of the input was answered and part could not be, or a bound was broken."""
+
+EXIT_BAD_INPUT = 2
+"""Exit code when nothing was done because of what was given; argparse uses the same one."""
+
+EXIT_INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells report it."""
+
+
+def exit_with(main: Callable[[], int], *, stopped: str = "stopped") -> None:
+    """Calls a command line's `main` and exits the process with what it returns.
+
+    A `UserError`, and what the operating system refuses (no such file, disk full, no permission),
+    become one line on standard error.
+
+    Args:
+        main: The command line; returns the exit code.
+        stopped: What to say after Ctrl-C.
+    """
+    try:
+        with _ctrl_c_as_itself():
+            code = main()
+            sys.stdout.flush()
+    except UserError as error:
+        code = _fail(str(error))
+    except KeyboardInterrupt:
+        print(f"\n{stopped}", file=sys.stderr)
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has gone. Python would complain once more while closing stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_SOME_FAILED
+    except OSError as error:
+        reason = error.strerror or str(error)
+        code = _fail(f"{reason}: {error.filename}" if error.filename else reason)
+    sys.exit(code)
+
+
+@contextmanager
+def _ctrl_c_as_itself() -> Iterator[None]:
+    """Raises KeyboardInterrupt for every error after Ctrl-C.
+
+    Libraries in C that meet it give it other names: "ImportError: initialization failed" while they
+    are loaded, RuntimeError in TensorFlow's graphs.
+    """
+    pressed = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.default_int_handler(number, frame)
+
+    # In a script's background jobs it is ignored, and has to stay so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except Exception as error:
+        if pressed:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if signal.getsignal(signal.SIGINT) is note:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _fail(message: str) -> int:
+    line = " ".join(message.split())
+    # A file's name may hold what steers a terminal.
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    print(f"error: {shown}", file=sys.stderr)
+    return EXIT_BAD_INPUT

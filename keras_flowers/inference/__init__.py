@@ -1,0 +1,1 @@
+"""Names flowers without TensorFlow: what runs on a Raspberry Pi."""

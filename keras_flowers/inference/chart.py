@@ -1,0 +1,324 @@
+"""Pictures to look at: a prediction, the learning curves of a run, a confusion matrix.
+
+Matplotlib's objects are used without `pyplot`: nothing is shown, no state is shared, and the same
+input gives the same file.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from PIL import Image
+
+from keras_flowers import files
+from keras_flowers.errors import UserError
+from keras_flowers.inference.classifier import percent
+from keras_flowers.inference.labels import flower_named
+
+SOFTWARE = "keras_flowers"
+"""Written into every picture, so that one of ours is known from the user's photos."""
+
+_DPI = 150
+_FONT = "DejaVu Sans"  # comes with Matplotlib: looks the same everywhere
+_INK = "#22272e"
+_FAINT_INK = "#6b7480"
+_CACHE_VERSION = "#e3e7ec"
+_BEST = "#c2255c"
+_OTHER = "#a9b4c2"
+_TRACK = "#f1f3f5"
+_BOLD = {"weight": "bold"}
+_FAINT_ITALIC = {"style": "italic", "color": _FAINT_INK}
+
+# Points.
+_TITLE_SIZE = 20
+_TEXT_SIZE = 13
+
+# Inches.
+_MARGIN = 0.4
+_COLUMN_GAP = 0.5
+_LINE_GAP = 0.15
+_BARS_WIDTH = 2.9
+_PERCENT_WIDTH = 0.85
+_PHOTO_AREA = 13.0
+_PHOTO_MAX_WIDTH = 6.0
+_PHOTO_MAX_HEIGHT = 4.6
+_PHOTO_MIN_SIDE = 0.08
+_ROW_MAX_HEIGHT = 0.64
+_ROW_MIN_HEIGHT = 0.42
+
+PHOTO_SIZE = (round(_PHOTO_MAX_HEIGHT * _DPI), round(_PHOTO_MAX_WIDTH * _DPI))
+"""Height and width in pixels that a photo fills at most: read it no larger."""
+
+
+@contextmanager
+def _default_style() -> Iterator[None]:
+    # A matplotlibrc (Matplotlib reads one from the current folder) changes colours and fonts, or
+    # calls LaTeX.
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
+
+
+@_default_style()
+def draw_prediction(photo: Image.Image, top: Sequence[tuple[str, float]]) -> Figure:
+    """Draws a photo, titled with the likeliest flower's name, beside a bar for each name in `top`.
+
+    The figure grows with the photo's shape and with the names; nothing is cut.
+
+    Args:
+        photo: In mode "RGB".
+        top: Names with their probabilities 0..1, the likeliest first, at least one
+            (`Prediction.top`). More than about ten are hard to read.
+    """
+    photo_width, photo_height = _photo_size(photo)
+    figure = _new_figure(1, 1)
+    # Left: name, scientific name, photo.
+    name = top[0][0]
+    flower = flower_named(name)
+    lines = [(_wrapped(name, max(18, int(photo_width * 6.5))), {"size": _TITLE_SIZE, **_BOLD})]
+    if flower:
+        lines.append((flower.scientific_name, {"size": _TEXT_SIZE, **_FAINT_ITALIC}))
+    sizes = [_size(figure, text, **style) for text, style in lines]
+    left_width = max(photo_width, *(width for width, _ in sizes))
+    head_height = sum(height + _LINE_GAP for _, height in sizes)
+    # Right: a row for each name, beside the photo; many or high rows reach up beside its title.
+    names = [_wrapped(name, 28) for name, _ in top]
+    name_sizes = [_size(figure, name, size=_TEXT_SIZE, **_BOLD) for name in names]
+    row_height = min(_ROW_MAX_HEIGHT, max(_ROW_MIN_HEIGHT, photo_height / len(top)))
+    row_height = max(row_height, *(height + _LINE_GAP for _, height in name_sizes))
+    bars_height = row_height * len(top)
+    bars_left = _MARGIN + left_width + _COLUMN_GAP + max(width for width, _ in name_sizes) + 0.15
+
+    width = bars_left + _BARS_WIDTH + _PERCENT_WIDTH + _MARGIN
+    height = max(head_height + photo_height, bars_height) + 2 * _MARGIN
+    photo_top = _MARGIN + head_height
+    bars_top = photo_top + (photo_height - bars_height) / 2
+    if bars_height > photo_height:
+        bars_top = max(_MARGIN, photo_top + photo_height - bars_height)
+    figure.set_size_inches(width, height)
+
+    def box(left: float, from_top: float, box_width: float, box_height: float) -> Axes:
+        """Axes with their upper left corner at a place in inches."""
+        bottom = height - from_top - box_height
+        return figure.add_axes(
+            (left / width, bottom / height, box_width / width, box_height / height)
+        )
+
+    from_top = _MARGIN
+    for (text, style), (_, line_height) in zip(lines, sizes, strict=True):
+        _write(figure, _MARGIN / width, 1 - from_top / height, text, va="top", **style)
+        from_top += line_height + _LINE_GAP
+    picture = box(_MARGIN, photo_top, photo_width, photo_height)
+    picture.axis("off")
+    # Pillow resizes a phone's photo faster, and in less memory, than Matplotlib.
+    pixels = (max(1, round(photo_width * _DPI)), max(1, round(photo_height * _DPI)))
+    picture.imshow(
+        np.asarray(photo.resize(pixels, Image.Resampling.LANCZOS, reducing_gap=3.0)),
+        aspect="auto",
+        interpolation="none",
+    )
+    bars = box(bars_left, bars_top, _BARS_WIDTH, bars_height)
+    _draw_bars(bars, names, [probability for _, probability in top])
+    return figure
+
+
+@_default_style()
+def draw_learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
+    """Draws loss and accuracy against the epoch, for training and validation.
+
+    Args:
+        history: One row an epoch with the keys epoch, loss, accuracy and, where there was a
+            validation set, val_loss and val_accuracy; accuracies 0..1.
+    """
+    figure = _new_figure(10, 4)
+    for place, (key, title) in enumerate((("loss", "Loss"), ("accuracy", "Accuracy"))):
+        axes = figure.add_axes((0.07 + 0.5 * place, 0.15, 0.405, 0.70))
+        _quiet_axes(axes)
+        axes.set_title(title, loc="left", color=_INK, size=13, weight="bold", family=_FONT, pad=12)
+        for column, colour, label in (
+            (key, _OTHER, "training"),
+            (f"val_{key}", _BEST, "validation"),
+        ):
+            points = [(row["epoch"], row[column]) for row in history if column in row]
+            if not points:
+                continue
+            epochs, values = zip(*points, strict=True)
+            marker = "o" if len(points) == 1 else None
+            axes.plot(epochs, values, color=colour, linewidth=2, marker=marker, label=label)
+        if key == "accuracy":
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if len(history) == 1:
+            axes.set_xlim(history[0]["epoch"] - 1, history[0]["epoch"] + 1)
+        axes.set_xlabel("epoch", color=_FAINT_INK, size=10, family=_FONT)
+        axes.grid(axis="y", color=_CACHE_VERSION)
+        if axes.get_lines():
+            axes.legend(frameon=False, labelcolor=_INK, prop={"family": _FONT, "size": 10})
+    return figure
+
+
+@_default_style()
+def draw_confusion_matrix(matrix: npt.NDArray[np.integer[Any]], labels: Sequence[str]) -> Figure:
+    """Draws how often each flower (row) was given each name (column), as a share of its row.
+
+    Args:
+        matrix: int [classes, classes]: how many photos of class `row` were named `column`.
+        labels: The name of each class.
+    """
+    classes = len(labels)
+    side = min(max(0.36 * classes, 3.2), 17.0)
+    size = min(11.0, 0.62 * side * 72 / classes)
+    names = [_wrapped(name, 40) for name in labels]
+    figure = _new_figure(1, 1)
+    names_width = max(_size(figure, name, size=size)[0] for name in names) + 0.1
+    left, top = _MARGIN + 0.4 + names_width, 1.3
+    width, height = left + side + 1.2, top + side + names_width + 0.4 + _MARGIN
+    figure.set_size_inches(width, height)
+
+    def box(from_left: float, box_width: float) -> Axes:
+        """Axes as high as the matrix, at a place in inches."""
+        bottom = height - top - side
+        return figure.add_axes(
+            (from_left / width, bottom / height, box_width / width, side / height)
+        )
+
+    for from_top, text, style in (
+        (_MARGIN, "Confusion matrix", {"size": _TITLE_SIZE, **_BOLD}),
+        (_MARGIN + 0.42, "colour: share of the row", {"size": 11, "color": _FAINT_INK}),
+    ):
+        _write(figure, _MARGIN / width, 1 - from_top / height, text, va="top", **style)
+    axes = box(left, side)
+    _quiet_axes(axes)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    # The root makes a single mistake among many photos visible.
+    image = axes.imshow(
+        shares, cmap="RdPu", norm=PowerNorm(0.5, 0, 1), aspect="auto", interpolation="none"
+    )
+    axes.set_xticks(range(classes), names, rotation=90, size=size, color=_INK, family=_FONT)
+    axes.set_yticks(range(classes), names, size=size, color=_INK, family=_FONT)
+    for tick_label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        tick_label.set_parse_math(False)
+    edges = np.arange(classes + 1) - 0.5
+    for draw_lines in (axes.hlines, axes.vlines):
+        draw_lines(edges, edges[0], edges[-1], color="white", linewidth=0.6)
+    axes.set_xlabel("was named", size=11, color=_FAINT_INK, family=_FONT)
+    axes.set_ylabel("is in truth", size=11, color=_FAINT_INK, family=_FONT)
+    if classes <= 20:
+        for (row, column), count in np.ndenumerate(matrix):
+            if count:
+                colour = "white" if shares[row, column] > 0.25 else _INK
+                _write_at(axes, column, row, str(count), ha="center", size=size, color=colour)
+    scale = box(left + side + 0.25, 0.15)
+    figure.colorbar(image, cax=scale, format=PercentFormatter(1.0))
+    _quiet_axes(scale)
+    return figure
+
+
+@_default_style()
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure, whole or not at all, in the format that the ending of `path` names.
+
+    Raises:
+        UserError: There is no such format, or `path` is a folder.
+    """
+    formats = figure.canvas.get_supported_filetypes()
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in formats:
+        raise UserError(
+            f"a chart cannot be written as {path.name}; expected a name that ends in .png, "
+            ".jpg, .webp, .pdf or .svg"
+        )
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; expected a file name for the chart")
+    # Without versions and dates: the same chart is the same file.
+    facts: dict[str, dict[str, str | None]] = {
+        "png": {"Software": SOFTWARE},
+        "pdf": {"Creator": SOFTWARE, "Producer": None, "CreationDate": None},
+        "svg": {"Creator": SOFTWARE, "Date": None},
+    }
+    with files.atomic_replace(path) as temporary:
+        figure.savefig(temporary, dpi=_DPI, format=kind, metadata=facts.get(kind))
+
+
+def is_chart(path: Path) -> bool:
+    """Whether `path` is a PNG that `save` wrote."""
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            return bool(image.info.get("Software") == SOFTWARE)
+    except Exception:  # whatever it is, it is not ours
+        return False
+
+
+def _draw_bars(axes: Axes, names: Sequence[str], probabilities: Sequence[float]) -> None:
+    """A bar for each name, the first on top, on a track that stands for 100 %."""
+    rows = range(len(names))
+    axes.axis("off")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.barh(rows, 1.0, height=0.52, color=_TRACK)
+    axes.barh(rows, probabilities, height=0.52, color=[_BEST] + [_OTHER] * (len(names) - 1))
+    for row, (name, probability) in enumerate(zip(names, probabilities, strict=True)):
+        style = {"size": _TEXT_SIZE, **(_BOLD if row == 0 else {})}
+        _write_at(axes, -0.15 / _BARS_WIDTH, row, name, **style)
+        _write_at(axes, 1 + _PERCENT_WIDTH / _BARS_WIDTH, row, percent(probability), **style)
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    figure = Figure((width, height), dpi=_DPI, facecolor="white", edgecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _write(figure: Figure, x: float, y: float, text: str, **style: Any) -> Text:
+    written = figure.text(x, y, text, **{"color": _INK, "family": _FONT, "ha": "left", **style})
+    # A dollar in a name is a dollar, not a formula.
+    written.set_parse_math(False)
+    return written
+
+
+def _write_at(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
+    """Writes a text that ends at a place in the axes' data, inside them or not."""
+    written = axes.text(
+        x, y, text, **{"color": _INK, "family": _FONT, "ha": "right", "va": "center", **style}
+    )
+    written.set_parse_math(False)
+
+
+def _size(figure: Figure, text: str, **style: Any) -> tuple[float, float]:
+    """Width and height of a text in inches."""
+    probe = _write(figure, 0, 0, text, **style)
+    extent = probe.get_window_extent()
+    probe.remove()
+    return extent.width / figure.dpi, extent.height / figure.dpi
+
+
+def _wrapped(name: str, characters: int) -> str:
+    return "\n".join(textwrap.wrap(name, characters)) or "(no name)"
+
+
+def _photo_size(photo: Image.Image) -> tuple[float, float]:
+    """Width and height in inches: every shape gets about the same area, within bounds."""
+    aspect = photo.width / photo.height
+    width = min((_PHOTO_AREA * aspect) ** 0.5, _PHOTO_MAX_WIDTH, _PHOTO_MAX_HEIGHT * aspect)
+    height = width / aspect
+    # A photo one pixel wide is stretched to a visible line.
+    return max(width, _PHOTO_MIN_SIDE), max(height, _PHOTO_MIN_SIDE)
+
+
+def _quiet_axes(axes: Axes) -> None:
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.tick_params(length=0, colors=_FAINT_INK, labelsize=9, labelfontfamily=_FONT)

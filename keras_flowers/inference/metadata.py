@@ -1,0 +1,143 @@
+"""What travels inside every model file: the labels, the image size and where the model comes from.
+
+The same two members lie in each format, so that a file sent by mail is enough:
+
+    model.keras    a zip archive; the members are added to it
+    x.tflite       a zip archive after the FlatBuffer, as TFLite metadata keeps associated files
+    SavedModel     the folder assets.extra, which TensorFlow Serving leaves alone
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keras_flowers.errors import UserError
+from keras_flowers.inference.labels import format_labels, parse_labels
+
+LABELS_MEMBER = "labels.txt"
+PROVENANCE_MEMBER = "keras_flowers.json"
+SAVED_MODEL_FOLDER = "assets.extra"
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Labels, image size and provenance of a model.
+
+    Attributes:
+        labels: The name of each class, in the order of the model's outputs.
+        image_size: Height and width in pixels to which the whole photo is squashed, or None where
+            the file does not say (a `.tflite` that other tools wrote).
+        provenance: JSON-ready facts: package version, base, data set and splits, how many photos
+            it was trained on, test accuracy, seed, date.
+    """
+
+    labels: tuple[str, ...]
+    image_size: tuple[int, int] | None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def members(self) -> dict[str, str]:
+        """The files that carry this, by name: UTF-8 text."""
+        content = {
+            "image": {
+                "size": self.image_size,
+                "resize": "whole photo squashed, bilinear",
+                "pixels": "RGB, 0..255",
+            },
+            **self.provenance,
+        }
+        return {
+            LABELS_MEMBER: format_labels(self.labels),
+            PROVENANCE_MEMBER: json.dumps(content, indent=2, ensure_ascii=False) + "\n",
+        }
+
+
+def add_to_archive(path: Path, metadata: Metadata) -> None:
+    """Adds the metadata to the zip archive at `path`; any bytes before the archive stay.
+
+    Works for a `.keras` file (Keras reads only the members it knows) and turns a `.tflite` file
+    into FlatBuffer + archive.
+    """
+    with zipfile.ZipFile(path, "a") as archive:
+        for name, text in metadata.members().items():
+            # A fixed time stamp: the same model gives the same file, byte for byte.
+            archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), text)
+
+
+def add_to_saved_model(folder: Path, metadata: Metadata) -> None:
+    """Adds the metadata to the SavedModel in `folder`."""
+    extra = folder / SAVED_MODEL_FOLDER
+    extra.mkdir(exist_ok=True)
+    for name, text in metadata.members().items():
+        (extra / name).write_text(text, encoding="utf-8")
+
+
+def read_metadata(path: Path) -> Metadata:
+    """Reads what `add_to_archive` or `add_to_saved_model` wrote.
+
+    Raises:
+        UserError: `path` holds no labels, or they are damaged.
+    """
+    members = _read_folder(path / SAVED_MODEL_FOLDER) if path.is_dir() else _read_archive(path)
+    if LABELS_MEMBER not in members:
+        raise UserError(
+            f"{path} holds no class names ({LABELS_MEMBER}); expected a model that "
+            f"keras_flowers.train or its export tools wrote"
+        )
+    labels = parse_labels(_text(members[LABELS_MEMBER], path), source=f"{path}:{LABELS_MEMBER}")
+    if PROVENANCE_MEMBER not in members:
+        return Metadata(labels, image_size=None)
+    try:
+        provenance = json.loads(_text(members[PROVENANCE_MEMBER], path))
+        height, width = provenance.pop("image")["size"]
+        if not 0 < int(height) <= 4096 or not 0 < int(width) <= 4096:
+            raise ValueError(f"image size {height} x {width}")
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise UserError(
+            f"the {PROVENANCE_MEMBER} inside {path} is damaged ({error}); export the model again"
+        ) from None
+    return Metadata(labels, (int(height), int(width)), provenance)
+
+
+_MAX_MEMBER_BYTES = 1 << 20  # the real ones have a few kilobytes; a stranger's may be a zip bomb
+
+
+def _read_archive(path: Path) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {
+                name: archive.open(name).read(_MAX_MEMBER_BYTES)
+                for name in (LABELS_MEMBER, PROVENANCE_MEMBER)
+                if name in archive.namelist()
+            }
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; expected a .keras or .tflite model") from None
+    except zipfile.BadZipFile:
+        if path.suffix == ".tflite":
+            return {}  # a bare one has no archive
+        raise UserError(f"{path} is damaged or incomplete; copy or export it again") from None
+    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read ({error}); copy or export it again") from None
+
+
+def _read_folder(folder: Path) -> dict[str, bytes]:
+    names = (LABELS_MEMBER, PROVENANCE_MEMBER)
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+
+
+def _text(data: bytes, path: Path) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"the labels inside {path} are not UTF-8 text; export it again") from None

@@ -1,0 +1,153 @@
+"""Trains the base behind the trained head: on labels, or to answer as a teacher does.
+
+The head stays as it is and the base comes to meet it. The labels alone teach the base next to
+nothing, since the head names every training photo right from the start. A teacher's answers about
+photos that are laid over each other are never used up: Beyer et al. 2022, "Knowledge distillation:
+A good teacher is patient and consistent". docs/recipe.md has the figures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from keras_flowers.errors import UserError
+from keras_flowers.training import data
+from keras_flowers.training.config import TrainConfig
+from keras_flowers.training.data import Photos
+from keras_flowers.training.features import (
+    CachedFeatures,
+    FeatureExtractor,
+    StreamedPhotos,
+    digest_of,
+    engine_for,
+)
+from keras_flowers.training.fit import FitSettings, History, fit
+from keras_flowers.training.metrics import softmax
+from keras_flowers.training.model import cut, logits_of, unfreeze_base
+from keras_flowers.training.run_directory import find_model, load_model
+
+ALL = "all"
+"""What `--fine_tune` calls the whole base, instead of the layers behind one."""
+
+BATCH_SIZE = 32
+
+WARMUP = 0.05
+"""Share of the training in which the learning rate rises from 0: at once, it would tear apart what
+the base has learned."""
+
+
+def load_teacher(path: Path, train: Photos, scored: list[Photos], image_size: int) -> keras.Model:
+    """Loads a finished model as a teacher.
+
+    Args:
+        path: Its run folder or `.keras` file.
+        train: What the student learns from.
+        scored: The splits that the student is scored on.
+        image_size: Height and width of the student's input in pixels.
+
+    Returns:
+        pixels -> logits [N, classes].
+
+    Raises:
+        UserError: It knows other classes, sees another size, or has seen photos of `scored`.
+    """
+    model, metadata = load_model(find_model(path))
+    if metadata.labels != train.labels:
+        raise UserError(f"--teacher {path} knows other classes than {train.dataset}")
+    if metadata.image_size != (image_size, image_size):
+        raise UserError(
+            f"--teacher {path} takes {metadata.image_size} pixels; expected those of the student: "
+            f"train it with --image_size {image_size}"
+        )
+    learned = metadata.provenance.get("trained_on", {}).get("split")
+    if learned is None:
+        raise UserError(f"--teacher {path} does not say what it was trained on; train it again")
+    seen = train.of_split(learned)
+    for photos in scored:
+        if data.overlap(photos, seen):
+            raise UserError(
+                f"--teacher {path} was trained on {learned}, which shares photos with "
+                f"{photos.split}: the student's score on them would be worth nothing"
+            )
+    return logits_of(model)
+
+
+def fine_tune(
+    config: TrainConfig,
+    model: keras.Model,
+    teacher: keras.Model | None,
+    train: Photos,
+    validation: Photos | None,
+    *,
+    extractor_of: Callable[[keras.Model], FeatureExtractor],
+    checkpoint: Path,
+) -> History:
+    """Trains the base of `model` in place: all of it, or what lies behind a layer.
+
+    In the latter case the layers below are run once for each view, and their output is kept.
+
+    Args:
+        config: `fine_tune` and the settings that go with it.
+        model: With a trained head, not yet divided by a temperature.
+        teacher: pixels -> logits; None: the labels are learned.
+        train: The photos to learn from.
+        validation: Photos to watch; they change nothing.
+        extractor_of: `features.FeatureExtractor` but for its seed and folder.
+        checkpoint: The file for the state.
+    """
+    assert config.fine_tune is not None
+    blend = teacher is not None
+    to_learn: CachedFeatures | StreamedPhotos
+    to_watch: CachedFeatures | StreamedPhotos | None = None
+
+    def soften(logits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        return softmax(np.asarray(logits, np.float32) / config.distillation_temperature)
+
+    if config.fine_tune == ALL:
+        tail, size = model, (model.input_shape[1], model.input_shape[2])
+        run_teacher = engine_for(teacher)[0] if teacher is not None else None
+        to_learn = StreamedPhotos(
+            train,
+            size,
+            config.seed,
+            teacher=None if run_teacher is None else lambda pixels: soften(run_teacher(pixels)),
+            teacher_key=f"{digest_of(teacher)} {config.distillation_temperature}" if blend else "",
+        )
+        if validation is not None:
+            to_watch = StreamedPhotos(validation, size, config.seed)
+    else:
+        trunk, tail = cut(model, config.fine_tune)
+        views = range(data.RANDOM, data.RANDOM + config.fine_tune_views)
+        extractor = extractor_of(trunk)
+        to_learn = extractor.features(train, views, blend=blend)
+        if teacher is not None:
+            answers = extractor_of(teacher).features(train, views, blend=blend)
+            to_learn = dataclasses.replace(
+                to_learn, targets=[soften(one[:]) for one in answers.views]
+            )
+        if validation is not None:
+            to_watch = extractor.features(validation, [data.WHOLE])
+    unfreeze_base(tail)
+    return fit(
+        tail,
+        to_learn,
+        to_watch,
+        FitSettings(
+            epochs=config.fine_tune_epochs,
+            batch_size=BATCH_SIZE,
+            learning_rate=config.fine_tune_learning_rate,
+            weight_decay=config.weight_decay,
+            label_smoothing=0.0 if blend else config.label_smoothing,
+            seed=config.seed,
+            warmup=WARMUP,
+        ),
+        checkpoint=checkpoint,
+        title=f"fine-tuning {config.fine_tune}",
+    )

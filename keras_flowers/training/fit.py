@@ -1,0 +1,252 @@
+"""Trains the tail of the network on kept features; goes on after an interruption, bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from tqdm import tqdm
+
+from keras_flowers.errors import UserError
+from keras_flowers.files import atomic_replace
+from keras_flowers.training import data
+from keras_flowers.training.features import Batch, CachedFeatures, StreamedPhotos
+
+History: TypeAlias = list[dict[str, float]]
+
+_ROWS = 256  # that are answered together
+
+SECONDS_BETWEEN_CHECKPOINTS = 5.0
+"""An epoch of a head takes a fraction of a second; writing after each would take longer than it."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a tail is trained; `config.TrainConfig` says what each one means."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    label_smoothing: float
+    seed: int
+    warmup: float = 0.0
+
+
+def fit(
+    tail: keras.Model,
+    train: CachedFeatures | StreamedPhotos,
+    validation: CachedFeatures | StreamedPhotos | None,
+    settings: FitSettings,
+    *,
+    checkpoint: Path,
+    title: str,
+    on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
+) -> History:
+    """Trains the trainable layers of `tail` in place, with AdamW and a cosine schedule.
+
+    The state is written to `checkpoint` every few seconds and when done; a call with the same
+    arguments begins there. What the last epoch leaves is the result: the learning rate has fallen
+    to zero by then, so no epoch needs to be picked.
+
+    Args:
+        tail: features [N, ...] -> probabilities [N, classes].
+        train: Features to learn from.
+        validation: Features to watch; they change nothing.
+        settings: How to train.
+        checkpoint: The file for the state.
+        title: What the progress bar calls this.
+        on_epoch: Called with each new row of the history.
+
+    Returns:
+        One row an epoch: epoch (from 1), loss, accuracy, learning_rate and, with validation,
+        val_loss and val_accuracy. The training figures include dropout and label smoothing.
+
+    Raises:
+        UserError: The loss is no finite number.
+    """
+    steps = train.steps(settings.batch_size)
+    optimizer = keras.optimizers.AdamW(
+        _schedule(settings, settings.epochs * steps), weight_decay=settings.weight_decay
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.build(tail.trainable_variables)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
+    tail.compile(optimizer, loss, metrics=["accuracy"])
+    state = _State(
+        variables=[*tail.variables, *optimizer.variables],
+        key={
+            **dataclasses.asdict(settings),
+            "layers": [_without_name(layer) for layer in tail.layers],
+            "start": [_checksum(variable) for variable in tail.variables],
+            "inputs": [one.checksum() for one in (train, validation) if one is not None],
+        },
+        path=checkpoint,
+    )
+    history = state.restore()
+    if len(history) == settings.epochs:
+        return history
+    if history:
+        print(f"{title}: going on after epoch {len(history)} of {settings.epochs}")
+    epochs = range(len(history), settings.epochs)
+    to_learn = _dataset(
+        lambda: train.batches(settings.batch_size, settings.seed, epochs), len(epochs) * steps, tail
+    )
+    to_watch = None
+    if validation is not None:
+        to_watch = _dataset(lambda: validation.whole(_ROWS), validation.steps(_ROWS), tail)
+    with tqdm(
+        total=settings.epochs * steps,
+        initial=len(history) * steps,
+        desc=title,
+        unit="step",
+        mininterval=0.1 if sys.stderr.isatty() else 10,
+    ) as bar:
+        tail.fit(
+            to_learn,
+            steps_per_epoch=steps,
+            initial_epoch=epochs.start,
+            epochs=epochs.stop,
+            validation_data=to_watch,
+            callbacks=[_Recorder(history, state, bar, on_epoch)],
+            shuffle=False,
+            verbose=0,
+        )
+    state.save(history)
+    return history
+
+
+def predict(tail: keras.Model, features: CachedFeatures) -> npt.NDArray[np.float32]:
+    """The probabilities [N, classes] for the first kept view of each photo."""
+    pieces = [np.asarray(tail(rows, training=False)) for rows, _ in features.whole(_ROWS)]
+    return np.concatenate(pieces)
+
+
+def _schedule(settings: FitSettings, steps: int) -> Any:
+    schedule = keras.optimizers.schedules.CosineDecay
+    warmup = round(settings.warmup * steps)
+    if not warmup:
+        return schedule(settings.learning_rate, steps)
+    return schedule(0.0, steps - warmup, warmup_target=settings.learning_rate, warmup_steps=warmup)
+
+
+@dataclass(frozen=True)
+class _State:
+    """Everything an epoch changes, in one file: weights, optimiser, dropout's random state."""
+
+    variables: list[Any]
+    key: dict[str, Any]
+    path: Path
+
+    def save(self, history: History) -> None:
+        with atomic_replace(self.path) as temporary:
+            values = [np.asarray(variable) for variable in self.variables]
+            note = json.dumps({"key": self.key, "history": history})
+            with open(temporary, "wb") as file:
+                arrays = {f"v{i}": value for i, value in enumerate(values)}
+                np.savez(file, allow_pickle=False, note=np.array(note), **arrays)
+
+    def restore(self) -> History:
+        """Takes over a checkpoint of the same settings and returns its history; else []."""
+        if not self.path.is_file():
+            return []
+        try:
+            with np.load(self.path, allow_pickle=False) as saved:
+                note = json.loads(str(saved["note"]))
+                key, history = note["key"], note["history"]
+                values = [saved[f"v{i}"] for i in range(len(saved.files) - 1)]
+        except Exception:  # a zip archive can be damaged in many ways
+            print(f"checkpoint {self.path} is damaged: training starts anew", file=sys.stderr)
+            return []
+        shapes = [tuple(variable.shape) for variable in self.variables]
+        if key != self.key or [value.shape for value in values] != shapes:
+            print(
+                f"checkpoint {self.path} is of other settings or photos: training starts anew",
+                file=sys.stderr,
+            )
+            return []
+        for variable, value in zip(self.variables, values, strict=True):
+            variable.assign(value)
+        return list(history)
+
+
+def _without_name(layer: keras.Layer) -> dict[str, Any]:
+    # Names are numbered through the process. JSON makes lists of tuples, as they come back.
+    config = {key: value for key, value in layer.get_config().items() if key != "name"}
+    comparable: dict[str, Any] = json.loads(json.dumps(config))
+    return comparable
+
+
+def _checksum(variable: keras.Variable) -> int:
+    return zlib.crc32(np.asarray(variable).tobytes())
+
+
+class _Recorder(keras.callbacks.Callback):  # type: ignore[misc]
+    def __init__(
+        self,
+        history: History,
+        state: _State,
+        bar: tqdm[Any],
+        on_epoch: Callable[[dict[str, float]], None],
+    ) -> None:
+        super().__init__()
+        self._history, self._state, self._bar, self._on_epoch = history, state, bar, on_epoch
+        self._saved = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._bar.update()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
+        row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        if not np.isfinite(row["loss"]):
+            raise UserError(
+                f"the loss became {row['loss']} in epoch {epoch + 1}; try a smaller --learning_rate"
+            )
+        self._history.append(row)
+        self._bar.set_postfix(
+            {name: f"{row[name]:.3f}" for name in ("loss", "val_accuracy") if name in row},
+            refresh=False,
+        )
+        if time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
+            self._state.save(self._history)
+            self._saved = time.monotonic()
+        self._on_epoch(row)
+
+
+def _with_probabilities(batches: Iterator[Batch], classes: int) -> Iterator[Batch]:
+    """Classes as probabilities: label smoothing needs targets that are not integers."""
+    rows = np.eye(classes, dtype=np.float32)
+    for inputs, right in batches:
+        yield inputs, rows[right] if right.ndim == 1 else right
+
+
+def _dataset(
+    batches: Callable[[], Iterator[Batch]], steps: int, tail: keras.Model
+) -> tf.data.Dataset:
+    """Batches for `tail`: each pass is what `batches` gives, `steps` of them."""
+    classes = tail.output_shape[-1]
+    signature = (
+        tf.TensorSpec((None, *tail.input_shape[1:]), tf.float32),
+        tf.TensorSpec((None, classes), tf.float32),
+    )
+    return (
+        tf.data.Dataset.from_generator(
+            lambda: _with_probabilities(batches(), classes), output_signature=signature
+        )
+        # Of an unknown length, Keras would go on where the last validation ended.
+        .apply(tf.data.experimental.assert_cardinality(steps))
+        .prefetch(1)
+        .with_options(data.without_autotune())
+    )

@@ -1,0 +1,218 @@
+"""Accuracies with their intervals, calibration and confusions, from probabilities and labels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Probabilities: TypeAlias = npt.NDArray[np.float32]
+Labels: TypeAlias = npt.NDArray[np.integer[Any]]
+
+_Z95 = 1.959964  # 97.5 % quantile of the normal distribution: both tails of a 95 % interval
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """A share with its 95 % interval, all 0..1."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:6.2%}  (95 % interval {self.low:.1%} to {self.high:.1%})"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How good a classifier is on labelled photos.
+
+    Attributes:
+        photos: How many photos were scored.
+        top1: Share of photos whose likeliest class is the right one; Wilson score interval.
+        top5: Share whose right class is among the five likeliest; Wilson score interval.
+        per_class: Mean over the classes of the top-1 accuracy in each; normal interval from the
+            binomial variance of each class. Classes without a photo are left out.
+        calibration_error: Expected calibration error, 15 bins of equal width, 0..1 (Guo et al.
+            2017, "On Calibration of Modern Neural Networks").
+        log_loss: Mean cross-entropy in nats.
+    """
+
+    photos: int
+    top1: Proportion
+    top5: Proportion
+    per_class: Proportion
+    calibration_error: float
+    log_loss: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        shares = {
+            name: {"value": share.value, "interval95": [share.low, share.high]}
+            for name, share in (
+                ("top1", self.top1),
+                ("top5", self.top5),
+                ("mean_per_class", self.per_class),
+            )
+        }
+        return {
+            "photos": self.photos,
+            **shares,
+            "expected_calibration_error": self.calibration_error,
+            "log_loss": self.log_loss,
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(
+            (
+                f"  top-1               {self.top1}",
+                f"  top-5               {self.top5}",
+                f"  mean per class      {self.per_class}",
+                f"  calibration error   {self.calibration_error:6.2%}",
+            )
+        )
+
+
+def score(probabilities: Probabilities, labels: Labels) -> Scores:
+    """Scores predictions.
+
+    Args:
+        probabilities: float [N, C], rows sum to 1.
+        labels: int [N], the right class of each row, 0..C-1.
+
+    Raises:
+        ValueError: There are no photos.
+    """
+    if len(labels) == 0:
+        raise ValueError("no photos to score")
+    right = top_k_correct(probabilities, labels, 1)
+    in_top5 = top_k_correct(probabilities, labels, 5)
+    chosen = probabilities[np.arange(len(labels)), labels]
+    return Scores(
+        photos=len(labels),
+        top1=wilson_interval(int(right.sum()), len(labels)),
+        top5=wilson_interval(int(in_top5.sum()), len(labels)),
+        per_class=_mean_per_class(right, labels),
+        calibration_error=expected_calibration_error(probabilities, labels),
+        log_loss=float(-np.log(np.maximum(chosen, 1e-12)).mean()),
+    )
+
+
+def top_k_correct(probabilities: Probabilities, labels: Labels, k: int) -> npt.NDArray[np.bool_]:
+    """Whether the right class is among the `k` likeliest: bool [N].
+
+    Classes of equal probability count by index, as `Prediction.top` lists them.
+
+    >>> top_k_correct(np.float32([[0.2, 0.5, 0.3]]), np.array([2]), 1)
+    array([False])
+    >>> top_k_correct(np.float32([[0.2, 0.5, 0.3]]), np.array([2]), 2)
+    array([ True])
+    """
+    likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+    found: npt.NDArray[np.bool_] = (likeliest == np.asarray(labels)[:, None]).any(axis=1)
+    return found
+
+
+def wilson_interval(right: int, photos: int) -> Proportion:
+    """The share `right / photos` with its 95 % score interval (Wilson 1927).
+
+    Unlike the normal interval it stays within 0..1 and holds for shares near 1.
+
+    >>> print(wilson_interval(867, 1020))
+    85.00%  (95 % interval 82.7% to 87.1%)
+    """
+    share, z2 = right / photos, _Z95**2
+    middle = (share + z2 / (2 * photos)) / (1 + z2 / photos)
+    half = _Z95 * math.sqrt(share * (1 - share) / photos + z2 / (4 * photos**2)) / (1 + z2 / photos)
+    return Proportion(share, max(middle - half, 0.0), min(middle + half, 1.0))
+
+
+def expected_calibration_error(
+    probabilities: Probabilities, labels: Labels, bins: int = 15
+) -> float:
+    """How far stated confidence and accuracy lie apart, 0..1 (Guo et al. 2017, equation 3)."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    gap = np.bincount(index, weights=right - confidence, minlength=bins)
+    return float(np.abs(gap).sum() / len(labels))
+
+
+def confusion_matrix(
+    probabilities: Probabilities, labels: Labels, classes: int
+) -> npt.NDArray[np.int64]:
+    """Counts [C, C]: row the right class, column the predicted one."""
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (np.asarray(labels), probabilities.argmax(axis=1)), 1)
+    return matrix
+
+
+def most_confused(matrix: npt.NDArray[np.int64], pairs: int = 10) -> list[tuple[int, int, int]]:
+    """The most frequent mistakes: (right class, predicted class, count), the commonest first."""
+    mistakes = matrix.copy()
+    np.fill_diagonal(mistakes, 0)
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:pairs]
+    rows, columns = np.unravel_index(order, mistakes.shape)
+    return [
+        (int(row), int(column), int(mistakes[row, column]))
+        for row, column in zip(rows, columns, strict=True)
+        if mistakes[row, column]
+    ]
+
+
+def _mean_per_class(right: npt.NDArray[np.bool_], labels: Labels) -> Proportion:
+    photos = np.bincount(labels)
+    seen = photos > 0
+    shares = np.bincount(labels, weights=right)[seen] / photos[seen]
+    # Agresti-Coull: two hits and two misses more in each class, since a class with every photo
+    # right would otherwise count as certain.
+    smooth = (shares * photos[seen] + 2) / (photos[seen] + 4)
+    error = math.sqrt(float((smooth * (1 - smooth) / photos[seen]).sum())) / int(seen.sum())
+    mean = float(shares.mean())
+    return Proportion(mean, max(mean - _Z95 * error, 0.0), min(mean + _Z95 * error, 1.0))
+
+
+def softmax(logits: npt.NDArray[np.floating[Any]]) -> Probabilities:
+    """Probabilities float32 [N, C] from logits [N, C]."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
+class TemperatureFit(NamedTuple):
+    """What makes probabilities honest, and how good they are then.
+
+    Attributes:
+        temperature: T of softmax(logits / T), 0.01..100; above 1 where the model is too sure of
+            itself.
+        log_loss: The mean of -log(probability of the right class), with it.
+    """
+
+    temperature: float
+    log_loss: float
+
+
+def fit_temperature(probabilities: Probabilities, labels: Labels) -> TemperatureFit:
+    """The temperature of least log loss (Guo et al. 2017).
+
+    Args:
+        probabilities: float [N, C], of photos that were not trained on.
+        labels: int [N].
+    """
+    from scipy.optimize import minimize_scalar
+
+    # Up to a constant in each row, which softmax does not see, the logits.
+    logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-30))
+    logits -= logits.max(axis=1, keepdims=True)
+    chosen = logits[np.arange(len(labels)), labels]
+
+    def log_loss(log_temperature: float) -> float:
+        temperature = math.exp(log_temperature)
+        log_sum = np.log(np.exp(logits / temperature).sum(axis=1))
+        return float((log_sum - chosen / temperature).mean())
+
+    found = minimize_scalar(log_loss, bounds=(math.log(0.01), math.log(100)), method="bounded")
+    return TemperatureFit(math.exp(float(found.x)), float(found.fun))

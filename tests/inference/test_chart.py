@@ -1,0 +1,291 @@
+"""The pictures show what they are given, whole and readable."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from itertools import combinations
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from keras_flowers.errors import UserError
+from keras_flowers.inference import chart
+from keras_flowers.inference.labels import FLOWER_NAMES
+
+SUNFLOWER = [("sunflower", 0.9), ("gazania", 0.08), ("marigold", 0.02)]
+LONG = [
+    ("prince of wales feathers", 0.5),
+    ("hard-leaved pocket orchid", 0.2),
+    ("pink-yellow dahlia?", 0.1),
+    ("giant white arum lily", 0.08),
+    ("bishop of llandaff", 0.05),
+    ("love in the mist", 0.03),
+    ("ruby-lipped cattleya", 0.02),
+    ("black-eyed susan", 0.01),
+    ("californian poppy", 0.009),
+    ("common dandelion", 0.0001),
+]
+SHAPES = {
+    "landscape": (640, 480),
+    "portrait": (300, 400),
+    "panorama": (2000, 300),
+    "tower": (200, 1500),
+    "tiny": (3, 2),
+    "pixel": (1, 1),
+    "thread": (1, 20_000),
+    "ribbon": (20_000, 1),
+}
+
+
+def photo(width: int = 64, height: int = 48) -> Image.Image:
+    return Image.new("RGB", (width, height), (0, 200, 100))
+
+
+def texts(figure: Figure) -> list[Text]:
+    return [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+
+
+def written(figure: Figure) -> list[str]:
+    return [text.get_text().replace("\n", " ") for text in texts(figure)]
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=50)
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+# A prediction.
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "top",
+    [
+        pytest.param(SUNFLOWER[:1], id="1 bar"),
+        pytest.param(LONG, id="10 bars"),
+        pytest.param(
+            [
+                ("a name of one's own class that goes on and on " * 3, 0.6),
+                ("Donaudampfschifffahrtsgesellschaftskapitänsblume" * 2, 0.4),
+            ],
+            id="long names",
+        ),
+    ],
+)
+def test_no_text_is_cut_or_covered(shape: str, top: list[tuple[str, float]]) -> None:
+    figure = chart.draw_prediction(photo(*SHAPES[shape]), top)
+    picture, bars = (axes.get_window_extent() for axes in figure.axes)
+    boxes = [text.get_window_extent() for text in texts(figure)]
+    whole = figure.bbox
+    for box in (*boxes, picture, bars):
+        assert whole.x0 <= box.x0 and box.x1 <= whole.x1
+        assert whole.y0 <= box.y0 and box.y1 <= whole.y1
+    for box in boxes:
+        assert not box.overlaps(picture)
+        assert not box.overlaps(bars)
+    for one, other in combinations(boxes, 2):
+        assert not one.overlaps(other)
+
+
+def test_title_of_a_narrow_photo_is_not_covered_by_many_bars() -> None:
+    figure = chart.draw_prediction(photo(*SHAPES["tower"]), [*LONG, *LONG])
+    title = figure.texts[0].get_window_extent()
+    assert not any(title.overlaps(text.get_window_extent()) for text in figure.axes[1].texts)
+
+
+def test_photo_is_titled_with_name_and_scientific_name() -> None:
+    figure = chart.draw_prediction(photo(), SUNFLOWER)
+    title, scientific_name = figure.texts
+    assert title.get_text() == "sunflower"
+    assert scientific_name.get_text() == "Helianthus annuus"
+    assert scientific_name.get_style() == "italic"
+    picture = figure.axes[0].get_window_extent()
+    assert title.get_window_extent().y0 > scientific_name.get_window_extent().y1 > picture.y1
+
+
+def test_unknown_flower_has_no_scientific_name() -> None:
+    figure = chart.draw_prediction(photo(), [("my rose", 1.0)])
+    assert [text.get_text() for text in figure.texts] == ["my rose"]
+
+
+def test_bars_are_as_long_as_the_probabilities() -> None:
+    figure = chart.draw_prediction(photo(), SUNFLOWER)
+    _, bars = figure.axes
+    tracks, filled = bars.containers
+    assert [bar.get_width() for bar in tracks] == [1, 1, 1]
+    assert [bar.get_width() for bar in filled] == [0.9, 0.08, 0.02]
+    tops = [bar.get_window_extent().y1 for bar in filled]
+    assert tops == sorted(tops, reverse=True)
+    assert [text.get_text() for text in bars.texts] == [
+        "sunflower", "90.0%", "gazania", "8.0%", "marigold", "2.0%",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("probability", "text"),
+    [(1.0, "100.0%"), (0.99951, ">99.9%"), (0.9994, "99.9%"), (0.0004, "<0.1%"), (0.0, "0.0%")],
+)
+def test_percentage_says_neither_certain_nor_never_of_what_is_not(
+    probability: float, text: str
+) -> None:
+    assert text in written(chart.draw_prediction(photo(), [("rose", probability)]))
+
+
+@pytest.mark.parametrize("shape", ["landscape", "portrait", "panorama", "tower", "tiny", "pixel"])
+def test_photo_is_not_distorted(shape: str) -> None:
+    width, height = SHAPES[shape]
+    box = chart.draw_prediction(photo(width, height), SUNFLOWER).axes[0].get_window_extent()
+    assert box.width / box.height == pytest.approx(width / height, rel=0.01)
+
+
+def test_photo_is_drawn_upright_and_in_its_colours() -> None:
+    two = photo()
+    two.paste((255, 0, 255), (0, 0, 64, 24))
+    figure = chart.draw_prediction(two, SUNFLOWER)
+    box = figure.axes[0].get_window_extent().transformed(figure.dpi_scale_trans.inverted())
+    shown = pixels(figure)
+    column = round((box.x0 + box.x1) / 2 * 50)
+    top, bottom = len(shown) - round(box.y1 * 50), len(shown) - round(box.y0 * 50)
+    assert tuple(shown[top + 5, column]) == (255, 0, 255)
+    assert tuple(shown[bottom - 5, column]) == (0, 200, 100)
+
+
+def test_photo_needs_no_more_pixels_than_promised() -> None:
+    for width, height in SHAPES.values():
+        box = chart.draw_prediction(photo(width, height), LONG).axes[0].get_window_extent()
+        assert box.height <= chart.PHOTO_SIZE[0] + 1
+        assert box.width <= chart.PHOTO_SIZE[1] + 1
+
+
+def test_dollars_in_a_name_are_dollars() -> None:
+    figure = chart.draw_prediction(photo(), [("a $5$ rose and $\\frac$", 0.5), ("$x_1$", 0.5)])
+    assert "$x_1$" in written(figure)
+    pixels(figure)  # Matplotlib would raise on the broken formula
+
+
+def test_same_input_gives_the_same_file_whatever_the_users_style(tmp_path: Path) -> None:
+    plain, styled = tmp_path / "plain.png", tmp_path / "styled.png"
+    chart.save(chart.draw_prediction(photo(), SUNFLOWER), plain)
+    style = {"axes.facecolor": "black", "font.size": 30, "savefig.bbox": "tight", "figure.dpi": 20}
+    with matplotlib.rc_context(style):
+        chart.save(chart.draw_prediction(photo(), SUNFLOWER), styled)
+        assert matplotlib.rcParams["font.size"] == 30
+    assert plain.read_bytes() == styled.read_bytes()
+
+
+# Files.
+
+
+@pytest.fixture
+def small_figure() -> Figure:
+    return chart.draw_learning_curves([{"epoch": 1, "loss": 2.0, "accuracy": 0.3}])
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "PNG"])
+def test_format_is_chosen_by_the_ending(tmp_path: Path, small_figure: Figure, ending: str) -> None:
+    path = tmp_path / f"chart.{ending}"
+    chart.save(small_figure, path)
+    kind = {"jpg": "JPEG"}.get(ending, ending.upper())
+    with Image.open(path) as picture:
+        assert picture.format == kind
+
+
+@pytest.mark.parametrize(("ending", "start"), [("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_vector_formats_are_written(
+    tmp_path: Path, small_figure: Figure, ending: str, start: bytes
+) -> None:
+    path = tmp_path / f"chart.{ending}"
+    chart.save(small_figure, path)
+    assert path.read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize("name", ["chart", "chart.doc", "chart.", ".png"])
+def test_unknown_format_is_refused_and_nothing_is_written(
+    tmp_path: Path, small_figure: Figure, name: str
+) -> None:
+    with pytest.raises(UserError, match=r"\.png, \.jpg"):
+        chart.save(small_figure, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_is_not_replaced_by_a_chart(tmp_path: Path, small_figure: Figure) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(UserError, match="is a folder"):
+        chart.save(small_figure, tmp_path / "folder.png")
+
+
+def test_charts_are_told_from_the_users_pictures(tmp_path: Path) -> None:
+    chart.save(chart.draw_prediction(photo(), SUNFLOWER), tmp_path / "chart.png")
+    photo().save(tmp_path / "photo.png")
+    (tmp_path / "text.png").write_text("text")
+    assert chart.is_chart(tmp_path / "chart.png")
+    assert not chart.is_chart(tmp_path / "photo.png")
+    assert not chart.is_chart(tmp_path / "text.png")
+    assert not chart.is_chart(tmp_path / "none.png")
+
+
+# Learning curves.
+
+
+def test_learning_curves_show_both_sets_over_the_epochs() -> None:
+    history = [
+        {"epoch": 1, "loss": 2.0, "accuracy": 0.3, "val_loss": 2.2, "val_accuracy": 0.2},
+        {"epoch": 2, "loss": 1.0, "accuracy": 0.6, "val_loss": 1.5, "val_accuracy": 0.5},
+    ]
+    loss, accuracy = chart.draw_learning_curves(history).axes
+    curves = {line.get_label(): line.get_xydata().tolist() for line in loss.get_lines()}
+    assert curves == {"training": [[1, 2.0], [2, 1.0]], "validation": [[1, 2.2], [2, 1.5]]}
+    curves = {line.get_label(): line.get_xydata().tolist() for line in accuracy.get_lines()}
+    assert curves == {"training": [[1, 0.3], [2, 0.6]], "validation": [[1, 0.2], [2, 0.5]]}
+
+
+def test_learning_curves_do_without_validation() -> None:
+    figure = chart.draw_learning_curves([{"epoch": 1, "loss": 2.0, "accuracy": 0.3}])
+    assert [len(axes.get_lines()) for axes in figure.axes] == [1, 1]
+    assert figure.axes[0].get_lines()[0].get_marker() == "o"  # a line of one point is invisible
+    pixels(figure)
+
+
+def test_learning_curves_of_a_loss_that_is_no_number_are_drawn() -> None:
+    rows = [{"epoch": epoch, "loss": float("nan"), "accuracy": 0.1} for epoch in (1, 2, 3)]
+    pixels(chart.draw_learning_curves(rows))
+
+
+# Confusion matrix.
+
+
+def test_confusion_matrix_shows_counts_and_the_share_of_the_row() -> None:
+    matrix = np.array([[8, 2, 0], [0, 5, 5], [0, 0, 0]])
+    figure = chart.draw_confusion_matrix(matrix, ["rose", "tulip", "never shown"])
+    axes = figure.axes[0]
+    (image,) = axes.images
+    np.testing.assert_allclose(image.get_array(), [[0.8, 0.2, 0], [0, 0.5, 0.5], [0, 0, 0]])
+    assert [text.get_text() for text in axes.texts] == ["8", "2", "5", "5"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "rose",
+        "tulip",
+        "never shown",
+    ]
+    assert axes.get_ylabel() == "is in truth"
+    assert axes.get_xlabel() == "was named"
+
+
+@pytest.mark.parametrize("classes", [1, 3, 20, 102])
+def test_confusion_matrix_cuts_no_name(classes: int) -> None:
+    figure = chart.draw_confusion_matrix(np.eye(classes, dtype=int), FLOWER_NAMES[:classes])
+    figure.draw_without_rendering()
+    names = [*figure.axes[0].get_xticklabels(), *figure.axes[0].get_yticklabels()]
+    assert len(names) == 2 * classes
+    for name in (*names, figure.axes[0].xaxis.label, figure.axes[0].yaxis.label):
+        box = name.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1
+    for labels in (names[:classes], names[classes:]):
+        for one, other in zip(labels, labels[1:], strict=False):
+            assert not one.get_window_extent().overlaps(other.get_window_extent())

@@ -1,0 +1,575 @@
+"""Any model file gives the same answer, and what is no flower classifier is refused plainly."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bad_photos import encode
+from conftest import COLOUR_IMAGE_SIZE, COLOURS
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import keras_flowers
+from keras_flowers.errors import UserError
+from keras_flowers.inference import litert
+from keras_flowers.inference.classifier import Classifier, Prediction, load_classifier
+from keras_flowers.inference.litert import LiteRTModel
+from keras_flowers.inference.metadata import (
+    Metadata,
+    add_to_archive,
+    add_to_saved_model,
+    read_metadata,
+)
+
+METADATA = Metadata(tuple(COLOURS), COLOUR_IMAGE_SIZE)
+
+
+def bare(colour_model: Path, path: Path) -> Path:
+    """A copy of the model without the archive behind it."""
+    data = colour_model.read_bytes()
+    path.write_bytes(data[: data.index(b"PK\x03\x04")])
+    return path
+
+
+# Answers.
+
+
+def test_photo_is_named_from_python(colour_model: Path, colour_photos: Path) -> None:
+    answer = keras_flowers.load_classifier(colour_model).predict(colour_photos / "magenta.png")
+    assert answer.name == "magenta"
+    assert answer.probability == pytest.approx(0.988, abs=1e-3)
+    assert answer.probabilities.dtype == np.float32
+    assert answer.probabilities.sum() == pytest.approx(1)
+    assert [name for name, _ in answer.top()] == ["magenta", "cyan", "yellow"]
+    assert str(answer).splitlines()[0] == "magenta   98.8%"
+
+
+def test_bytes_and_paths_are_named_alike(colour_model: Path, colour_photos: Path) -> None:
+    model = load_classifier(str(colour_model))
+    path = colour_photos / "yellow.png"
+    np.testing.assert_array_equal(
+        model.predict(path).probabilities, model.predict(path.read_bytes()).probabilities
+    )
+
+
+def test_height_comes_before_width(colour_model: Path) -> None:
+    assert load_classifier(colour_model).image_size == COLOUR_IMAGE_SIZE == (32, 24)
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=30), st.integers(1, 40))
+def test_top_is_sorted_and_of_equals_the_first_class_comes_first(counts: list[int], k: int) -> None:
+    values = np.array(counts, np.float32) / 1000
+    prediction = Prediction(tuple(f"class {i}" for i in range(len(counts))), values)
+    top = prediction.top(k)
+    expected = sorted(range(len(counts)), key=lambda i: (-values[i], i))[:k]
+    assert top == [(f"class {i}", float(values[i])) for i in expected]
+    assert prediction.name == top[0][0]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_batch_is_answered_in_order_by_any_number_of_workers(
+    colour_model: Path, workers: int
+) -> None:
+    order = np.random.default_rng(0).integers(0, 3, 50)
+    colours = np.array(list(COLOURS.values()), np.uint8)
+    pixels = np.broadcast_to(colours[order][:, None, None], (50, *COLOUR_IMAGE_SIZE, 3))
+    answers = load_classifier(colour_model, workers=workers).predict_pixels(pixels)
+    assert [answer.name for answer in answers] == [list(COLOURS)[colour] for colour in order]
+
+
+def test_no_photos_get_no_answers(colour_model: Path) -> None:
+    empty = np.empty((0, *COLOUR_IMAGE_SIZE, 3), np.uint8)
+    assert load_classifier(colour_model).predict_pixels(empty) == []
+
+
+def test_unreadable_photo_is_a_user_error(colour_model: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.jpg does not exist"):
+        load_classifier(colour_model).predict("none.jpg")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0.2, 3.0, -1.0], [np.nan] * 3, [5.0, 5.0, 5.0], [0.0, 0.0, 0.0], [np.inf, 0.0, 0.0]],
+)
+def test_what_is_no_probabilities_is_refused(values: list[float]) -> None:
+    model = Classifier(METADATA, (1, 1), lambda pixels: np.array([values], np.float32))
+    with pytest.raises(UserError, match="gives no probabilities"):
+        model.predict_pixels(np.zeros((1, 1, 1, 3), np.uint8))
+
+
+def test_rounded_probabilities_are_accepted() -> None:
+    row = np.full((1, 3), 85 / 256, np.float32)  # as an int8 model gives them
+    model = Classifier(METADATA, (1, 1), lambda pixels: row)
+    assert model.predict_pixels(np.zeros((1, 1, 1, 3), np.uint8))[0].name == "cyan"
+
+
+# Quantised models.
+
+
+def test_quantised_values_are_turned_into_numbers_and_back() -> None:
+    values = np.array([0, 100, 255], np.uint8)
+    np.testing.assert_allclose(litert._dequantised(values, (0.5, 100)), [-50, 0, 77.5])
+    np.testing.assert_array_equal(litert._dequantised(np.float32([0.25]), (0.0, 0)), [0.25])
+    pixels = np.array([0.4, 0.6, 254.7], np.float32)
+    np.testing.assert_array_equal(litert._as_type(pixels, np.uint8), [0, 1, 255])
+    assert litert._as_type(pixels, np.uint8).dtype == np.uint8
+
+
+# Other formats.
+
+
+@pytest.fixture(scope="module")
+def keras_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Models made by Keras, by what is odd about them; "colour" is the model of the `.tflite`."""
+    keras = pytest.importorskip("keras")
+    folder = tmp_path_factory.mktemp("keras")
+    pixels = keras.Input((*COLOUR_IMAGE_SIZE, 3), name="pixels")
+    head = keras.layers.Dense(3, activation="softmax")
+    answer = head(keras.layers.GlobalAveragePooling2D()(pixels))
+    head.set_weights([-0.02 * np.eye(3, dtype=np.float32), np.zeros(3, np.float32)])
+    vector = keras.Input((9,))
+    models = {
+        "colour": keras.Model(pixels, answer),
+        "picture": keras.Model(pixels, keras.layers.Conv2D(3, 3)(pixels)),
+        "vector": keras.Model(vector, keras.layers.Dense(3)(vector)),
+        "lambda": keras.Model(pixels, keras.layers.Lambda(lambda x: x[:, 0, 0])(pixels)),
+    }
+    paths = {}
+    for name, model in models.items():
+        paths[name] = folder / f"{name}.keras"
+        model.save(paths[name])
+        add_to_archive(paths[name], METADATA)
+    return paths
+
+
+def test_keras_and_tflite_agree(
+    keras_models: dict[str, Path], colour_model: Path, colour_photos: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(keras_models["colour"], run / "model.keras")
+    lite = load_classifier(colour_model)
+    for path in (keras_models["colour"], run):
+        model = load_classifier(path)
+        for photo in colour_photos.iterdir():
+            np.testing.assert_allclose(
+                model.predict(photo).probabilities, lite.predict(photo).probabilities, atol=1e-6
+            )
+
+
+def test_saved_model_and_tflite_agree(
+    keras_models: dict[str, Path], colour_model: Path, colour_photos: Path, tmp_path: Path
+) -> None:
+    import keras
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.model = keras.models.load_model(keras_models["colour"])
+    images = tf.function(
+        lambda images: {"probabilities": module.model(images)},
+        input_signature=[tf.TensorSpec((None, *COLOUR_IMAGE_SIZE, 3), name="images")],
+    )
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"images": images})
+    with pytest.raises(UserError, match="no class names"):
+        load_classifier(tmp_path / "saved")
+    add_to_saved_model(tmp_path / "saved", METADATA)
+    model, lite = load_classifier(tmp_path / "saved"), load_classifier(colour_model)
+    for photo in colour_photos.iterdir():
+        np.testing.assert_allclose(
+            model.predict(photo).probabilities, lite.predict(photo).probabilities, atol=1e-6
+        )
+
+
+def test_saved_model_of_something_else_is_refused(tmp_path: Path) -> None:
+    tf = pytest.importorskip("tensorflow")
+    tf.saved_model.save(tf.Module(), str(tmp_path))
+    add_to_saved_model(tmp_path, METADATA)
+    with pytest.raises(UserError, match="no signature `images`"):
+        load_classifier(tmp_path)
+
+
+def test_damaged_saved_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(b"\x08\xff broken")
+    add_to_saved_model(tmp_path, METADATA)
+    with pytest.raises(UserError, match="TensorFlow cannot load"):
+        load_classifier(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["half", "no variables", "half of the variables"])
+def test_truncated_saved_model_is_refused(tmp_path: Path, damage: str) -> None:
+    tf = pytest.importorskip("tensorflow")
+    module = tf.Module()
+    module.kernel = tf.Variable(np.ones((3, 3), np.float32))
+    images = tf.function(
+        lambda images: {"probabilities": tf.reduce_mean(images, (1, 2)) @ module.kernel},
+        input_signature=[tf.TensorSpec((None, *COLOUR_IMAGE_SIZE, 3), name="images")],
+    )
+    tf.saved_model.save(module, str(tmp_path), signatures={"images": images})
+    add_to_saved_model(tmp_path, METADATA)
+    load_classifier(tmp_path)
+    if damage == "no variables":
+        shutil.rmtree(tmp_path / "variables")
+    else:
+        (data,) = (tmp_path / "variables").glob("*.data*")
+        file = tmp_path / "saved_model.pb" if damage == "half" else data
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(UserError, match="TensorFlow cannot load") as refused:
+        load_classifier(tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_saved_model_that_fails_when_it_runs_is_refused(tmp_path: Path) -> None:
+    tf = pytest.importorskip("tensorflow")
+    images = tf.function(
+        lambda images: {"probabilities": tf.reshape(images, (7, 24 * 32 * 3))[:, :3]},
+        input_signature=[tf.TensorSpec((None, *COLOUR_IMAGE_SIZE, 3), name="images")],
+    )
+    tf.saved_model.save(tf.Module(), str(tmp_path), signatures={"images": images})
+    add_to_saved_model(tmp_path, METADATA)
+    model = load_classifier(tmp_path)
+    with pytest.raises(UserError, match="TensorFlow cannot run"):
+        model.predict_pixels(np.zeros((1, *COLOUR_IMAGE_SIZE, 3), np.uint8))
+
+
+def test_damaged_keras_file_is_refused(keras_models: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+    add_to_archive(path, METADATA)
+    with pytest.raises(UserError, match="Keras cannot load"):
+        load_classifier(path)
+
+
+def test_truncated_keras_file_is_refused(keras_models: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    whole = keras_models["colour"].read_bytes()
+    for content in (b"", whole[: len(whole) // 2], whole[:-1]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"model\.keras is damaged or incomplete"):
+            load_classifier(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("picture", "its output has the shape"),
+        ("vector", "its input has the shape"),
+        ("lambda", "Keras cannot load"),  # a stranger's code
+    ],
+)
+def test_keras_model_that_is_no_classifier_is_refused(
+    keras_models: dict[str, Path], name: str, reason: str
+) -> None:
+    with pytest.raises(UserError, match=reason):
+        load_classifier(keras_models[name])
+
+
+def hostile_layers(victim: Path) -> dict[str, dict[str, Any]]:
+    """Layers that would touch `victim`, if loading a model ran what a stranger wrote."""
+    code = f"open({str(victim)!r}, 'w')"
+    os_system = {"module": "os", "class_name": "function", "config": "system"}
+    return {
+        "another module": {"module": "os", "class_name": "system", "config": f"touch {victim}"},
+        "a builtin": {"module": "builtins", "class_name": "exec", "config": {"source": code}},
+        "a function as an activation": {
+            "module": "keras.layers",
+            "class_name": "Activation",
+            "config": {"name": "x", "activation": {**os_system, "registered_name": "system"}},
+        },
+        "a SavedModel elsewhere": {
+            "module": "keras.layers",
+            "class_name": "TFSMLayer",
+            "config": {"name": "x", "filepath": str(victim.parent)},
+        },
+    }
+
+
+@pytest.mark.parametrize("kind", hostile_layers(Path("x")))
+def test_loading_runs_no_code_of_a_stranger(tmp_path: Path, kind: str) -> None:
+    keras = pytest.importorskip("keras")
+    victim = tmp_path / "victim"
+    sound = keras.Sequential([keras.Input((*COLOUR_IMAGE_SIZE, 3)), keras.layers.Flatten()])
+    sound.save(tmp_path / "sound.keras")
+    with zipfile.ZipFile(tmp_path / "sound.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    config["config"]["layers"][-1] = hostile_layers(victim)[kind]
+    members["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(tmp_path / "hostile.keras", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    add_to_archive(tmp_path / "hostile.keras", METADATA)
+    with pytest.raises(UserError, match="Keras cannot load"):
+        load_classifier(tmp_path / "hostile.keras")
+    assert not victim.exists()
+
+
+def test_lambda_of_a_stranger_is_not_run(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    victim = tmp_path / "victim"
+    touch = eval(f"lambda x: [x[:, 0, 0], open({str(victim)!r}, 'w')][0]")
+    model = keras.Sequential([keras.Input((*COLOUR_IMAGE_SIZE, 3)), keras.layers.Lambda(touch)])
+    model.save(tmp_path / "hostile.keras")
+    add_to_archive(tmp_path / "hostile.keras", METADATA)
+    victim.unlink()
+    with pytest.raises(UserError, match="Keras cannot load"):
+        load_classifier(tmp_path / "hostile.keras")
+    assert not victim.exists()
+
+
+# Files that are no model.
+
+
+def test_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no model at"):
+        load_classifier(tmp_path / "none.tflite")
+
+
+def test_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a folder without a model"):
+        load_classifier(tmp_path)
+
+
+def test_other_endings_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.h5").touch()
+    with pytest.raises(UserError, match="is no model"):
+        load_classifier(tmp_path / "model.h5")
+
+
+def test_named_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.tflite")
+    with pytest.raises(UserError, match="is no model"):
+        load_classifier(tmp_path / "model.tflite")
+
+
+@pytest.mark.parametrize("content", [b"", b"TFL3", bytes(1000), b"<html>" * 100])
+def test_file_that_is_no_tflite_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="no class names"):
+        load_classifier(path)
+    add_to_archive(path, METADATA)
+    with pytest.raises(UserError, match="LiteRT cannot load"):
+        load_classifier(path)
+
+
+def test_model_without_names_is_refused(colour_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no class names"):
+        load_classifier(bare(colour_model, tmp_path / "bare.tflite"))
+
+
+def test_wrong_number_of_names_is_refused(colour_model: Path, tmp_path: Path) -> None:
+    path = bare(colour_model, tmp_path / "model.tflite")
+    add_to_archive(path, Metadata(("rose", "tulip"), COLOUR_IMAGE_SIZE))
+    with pytest.raises(UserError, match="not a classifier of its 2 labels: it gives 3 values"):
+        load_classifier(path)
+
+
+def test_wrong_image_size_is_refused(colour_model: Path, tmp_path: Path) -> None:
+    path = bare(colour_model, tmp_path / "model.tflite")
+    add_to_archive(path, Metadata(tuple(COLOURS), (24, 32)))
+    with pytest.raises(UserError, match=r"says it takes \(24, 32\) pixels but takes \(32, 24\)"):
+        load_classifier(path)
+
+
+@pytest.mark.parametrize(
+    "provenance",
+    ["", "[]", "{", '{"image": {}}', '{"image": {"size": [1e999, 24]}}', '{"image": {"size": 7}}']
+    + ['{"image": {"size": [-1, 24]}}', "[" * 10_000],
+)
+def test_damaged_metadata_is_refused(colour_model: Path, tmp_path: Path, provenance: str) -> None:
+    path = bare(colour_model, tmp_path / "model.tflite")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("labels.txt", "cyan\nmagenta\nyellow\n")
+        archive.writestr("keras_flowers.json", provenance)
+    with pytest.raises(UserError, match=r"keras_flowers\.json inside .* is damaged"):
+        load_classifier(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(6, 1), (8, 99), (45, 0xFF)],  # flags and method in the header, and what it describes
+    ids=["encrypted", "unknown method", "damaged"],
+)
+def test_archive_that_cannot_be_read_is_refused(
+    colour_model: Path, tmp_path: Path, place: int, value: int
+) -> None:
+    path = bare(colour_model, tmp_path / "model.tflite")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("labels.txt", "cyan\nmagenta\nyellow\n" * 9)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x03\x04") + place] = value
+    if place < 30:  # the directory at the end says it again
+        data[data.index(b"PK\x01\x02") + place + 2] = value
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"model\.tflite cannot be read .*export it again"):
+        load_classifier(path)
+
+
+def test_names_alone_are_enough(colour_model: Path, colour_photos: Path, tmp_path: Path) -> None:
+    # As in a file that another tool made; the image size is the model's.
+    path = bare(colour_model, tmp_path / "model.tflite")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("labels.txt", "red\ngreen\nblue\n")
+    assert load_classifier(path).predict(colour_photos / "cyan.png").name == "red"
+
+
+def test_metadata_comes_back_from_the_model(colour_model: Path, tmp_path: Path) -> None:
+    path = bare(colour_model, tmp_path / "model.tflite")
+    facts = {"base": "MobileNetV2", "photos": 1020, "note": "größer"}
+    add_to_archive(path, Metadata(tuple(COLOURS), COLOUR_IMAGE_SIZE, facts))
+    assert read_metadata(path) == Metadata(tuple(COLOURS), COLOUR_IMAGE_SIZE, facts)
+
+
+def test_model_whose_weights_are_not_inside_is_refused(keras_models: dict[str, Path]) -> None:
+    # `from_concrete_functions` with the Keras model beside it makes such a file without a word.
+    import keras
+    import tensorflow as tf
+
+    model = keras.models.load_model(keras_models["colour"])
+    serve = tf.function(
+        lambda pixels: model(pixels),
+        input_signature=[tf.TensorSpec((1, *COLOUR_IMAGE_SIZE, 3))],
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [serve.get_concrete_function()], model
+    )
+    with pytest.raises(UserError, match="weights are not inside"):
+        LiteRTModel(converter.convert())
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "reason"),
+    [
+        ((1, 9), "float32", r"one input \[1, H, W, 3\], got \[\[1, 9\]\]"),
+        ((1, 8, 8, 1), "float32", r"got \[\[1, 8, 8, 1\]\]"),
+        ((4, 8, 8, 3), "float32", r"got \[\[4, 8, 8, 3\]\]"),
+        ((1, 8, 8, 3), "int32", "uint8 or float32 pixels, got int32"),
+    ],
+)
+def test_tflite_model_with_another_input_is_refused(
+    shape: tuple[int, ...], dtype: str, reason: str
+) -> None:
+    tf = pytest.importorskip("tensorflow")
+    function = tf.function(
+        lambda values: tf.cast(values, tf.float32) * 2,
+        input_signature=[tf.TensorSpec(shape, dtype)],
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
+    with pytest.raises(UserError, match=reason):
+        LiteRTModel(converter.convert())
+
+
+def elsewhere(do: Callable[[], object]) -> Callable[..., None]:
+    """Does it in every process but this one, which would take the other tests with it."""
+    here = os.getpid()
+
+    def method(*_: object, **__: object) -> None:
+        if os.getpid() == here:
+            raise AssertionError("the model came to this process")
+        do()
+
+    return method
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="models are rehearsed in a fork")
+@pytest.mark.parametrize(
+    ("method", "number", "reason"),
+    [
+        ("__init__", signal.SIGABRT, r"crashes LiteRT \(SIGABRT\); it is damaged"),
+        ("__call__", signal.SIGSEGV, r"crashes LiteRT \(SIGSEGV\); it is damaged"),
+    ],
+)
+def test_model_that_ends_the_runtime_does_not_end_us(
+    colour_model: Path, monkeypatch: Any, method: str, number: signal.Signals, reason: str
+) -> None:
+    monkeypatch.setattr(LiteRTModel, method, elsewhere(lambda: os.kill(os.getpid(), number)))
+    with pytest.raises(UserError, match=reason):
+        load_classifier(colour_model)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="models are rehearsed in a fork")
+@pytest.mark.parametrize("method", ["__init__", "__call__"])
+def test_model_that_hangs_is_refused(colour_model: Path, monkeypatch: Any, method: str) -> None:
+    monkeypatch.setattr(litert, "LOAD_SECONDS", 1)
+    monkeypatch.setattr(litert, "RUN_SECONDS", 1)
+    monkeypatch.setattr(LiteRTModel, method, elsewhere(lambda: time.sleep(5)))
+    with pytest.raises(UserError, match="takes too long; it is damaged"):
+        load_classifier(colour_model)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="models are rehearsed in a fork")
+def test_model_that_takes_all_memory_is_refused(colour_model: Path, monkeypatch: Any) -> None:
+    def take_all(*_: object, **__: object) -> None:
+        raise UserError(f"has {len(bytes(litert.MAX_MEMORY + 1))}")
+
+    monkeypatch.setattr(litert, "MAX_MEMORY", 1 << 30)
+    monkeypatch.setattr(LiteRTModel, "__init__", take_all)
+    with pytest.raises(UserError, match="does not fit into memory"):
+        load_classifier(colour_model)
+
+
+def test_rehearsal_leaves_nothing_behind(colour_model: Path) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    done: list[str] = []
+    litert.probe_in_subprocess(
+        colour_model.read_bytes(), meanwhile=lambda: done.append("meanwhile")
+    )
+    assert done == ["meanwhile"]
+    with pytest.raises(KeyboardInterrupt):
+        litert.probe_in_subprocess(colour_model.read_bytes(), meanwhile=stop)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_model_of_either_type_takes_pixels_of_either_type(dtype: Any) -> None:
+    tf = pytest.importorskip("tensorflow")
+    function = tf.function(
+        lambda pixels: tf.cast(pixels[:, 0, 0], tf.float32),
+        input_signature=[tf.TensorSpec((1, 2, 2, 3), dtype)],
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
+    model = LiteRTModel(converter.convert())
+    pixels = np.arange(24).reshape(2, 2, 2, 3)
+    for other in (np.uint8, np.float32):
+        (values,) = model(pixels.astype(other))
+        np.testing.assert_array_equal(values, pixels[:, 0, 0])
+
+
+def test_loading_says_nothing_on_standard_error(colour_model: Path) -> None:
+    code = f"from keras_flowers import load_classifier; load_classifier({str(colour_model)!r})"
+    root = str(Path(keras_flowers.__file__).parents[1])
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        check=True,
+    )
+    assert process.stderr == b""
+
+
+def test_warnings_of_the_runtime_are_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
+    with litert._without_infos():
+        os.write(2, b"INFO: Created a delegate.\nWARNING: something is odd\n")
+    assert capfd.readouterr().err == "WARNING: something is odd\n"
+
+
+def test_photo_of_another_shape_is_squashed_to_the_model(colour_model: Path) -> None:
+    wide = encode(Image.new("RGB", (500, 7), COLOURS["yellow"]), "JPEG")
+    assert load_classifier(colour_model).predict(wide).name == "yellow"

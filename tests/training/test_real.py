@@ -1,0 +1,55 @@
+"""The main job on the real photographs and weights; skipped where they are not at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tensorflow", reason="training needs the extra [train]")
+
+from keras_flowers.inference.classifier import load_classifier
+from keras_flowers.inference.litert import available_cores
+from keras_flowers.training import data, train
+from keras_flowers.training.config import TrainConfig
+from keras_flowers.training.evaluate import predict_dataset
+
+ROOT = Path(__file__).parents[2]
+SUNFLOWER = ROOT / "docs" / "sunflower.jpg"
+SHIPPED = ROOT / "saved_models" / "flowers102"
+
+
+needs_data = pytest.mark.skipif(
+    not {"TFDS_DATA_DIR", "KERAS_HOME"} <= os.environ.keys(),
+    reason="oxford_flowers102 and ImageNet weights are not at hand; set TFDS_DATA_DIR, KERAS_HOME",
+)
+
+
+@needs_data
+def test_default_training_names_real_flowers(tmp_path: Path) -> None:
+    # A few test photos, since nothing may be learned from how well the others are named.
+    config = TrainConfig(
+        test_split="test[:10]", output=str(tmp_path / "run"), cache_dir=str(tmp_path / "cache")
+    )
+    scores = train.train_and_evaluate(config)
+    assert scores["validation"].photos == 1020
+    assert scores["validation"].top1.value > 0.925
+    assert scores["validation"].top5.value > 0.975
+    assert scores["validation"].calibration_error < 0.03
+    assert load_classifier(config.run_dir).predict(SUNFLOWER).name == "sunflower"
+
+
+@needs_data
+def test_int8_that_ships_answers_as_float16_does() -> None:
+    # Blended photos, about which it is unsure: the photos themselves it has learned.
+    photos = data.load_photos("oxford_flowers102", "validation[:50%]")
+    answers = []
+    for variant in ("float16", "int8"):
+        classifier = load_classifier(
+            SHIPPED / f"flowers102_{variant}.tflite", workers=available_cores()
+        )
+        batches = data.pixels(photos, classifier.image_size, view=data.RANDOM, blend=True)
+        probabilities, _ = predict_dataset(classifier.run, batches.as_numpy_iterator())
+        answers.append(probabilities.argmax(axis=1))
+    assert (answers[0] == answers[1]).mean() > 0.98

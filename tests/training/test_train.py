@@ -1,0 +1,618 @@
+"""The whole path on drawn flowers: data, features, head, run directory, evaluation, resumption."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import fill
+
+pytest.importorskip("tensorflow", reason="training needs the extra [train]")
+
+from keras_flowers.commands import evaluate as evaluate_command
+from keras_flowers.commands import train as train_command
+from keras_flowers.commands.exit import EXIT_BAD_INPUT, exit_with
+from keras_flowers.errors import UserError
+from keras_flowers.export import export
+from keras_flowers.files import exclusive_lock
+from keras_flowers.inference.classifier import load_classifier
+from keras_flowers.inference.metadata import read_metadata
+from keras_flowers.training import data, run_directory, synthetic, tf_image, train
+from keras_flowers.training.config import TrainConfig
+from keras_flowers.training.evaluate import predict_dataset
+from keras_flowers.training.features import CachedFeatures, FeatureExtractor, NpyRows
+from keras_flowers.training.fit import FitSettings, fit, predict
+from keras_flowers.training.model import FEATURES, build_head, cut
+from keras_flowers.training.whitening import fit_whitening, measure_moments
+
+SETTINGS = FitSettings(
+    epochs=6, batch_size=32, learning_rate=0.01, weight_decay=0.01, label_smoothing=0.1, seed=3
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("train")
+
+
+@pytest.fixture(scope="module")
+def config(folder: Path) -> TrainConfig:
+    return TrainConfig(demo=True, cache_dir=str(folder / "cache"), output=str(folder / "run"))
+
+
+@pytest.fixture(scope="module")
+def run(config: TrainConfig) -> Path:
+    train.train_and_evaluate(config)
+    return config.run_dir
+
+
+def test_drawn_flowers_are_learned(run: Path) -> None:
+    scores = json.loads((run / "metrics.json").read_text())["scores"]["test"]
+    assert scores["photos"] == 80
+    assert scores["top1"]["value"] > 0.85
+    low, high = scores["top1"]["interval95"]
+    assert low < scores["top1"]["value"] < high
+
+
+def test_shuffled_labels_are_not_learned(run: Path, config: TrainConfig) -> None:
+    """The negative twin: what passes the gate above passes it because the labels are right."""
+    model = load_classifier(run).run
+    photos = data.load_photos(synthetic.DATASET, "test", config.cache_dir)
+    probabilities, labels = predict_dataset(
+        model, data.pixels(photos, (96, 96)).as_numpy_iterator()
+    )
+    wrong = np.random.default_rng(0).permutation(labels)
+    assert (probabilities.argmax(1) == wrong).mean() < 0.4
+    swapped = [
+        (pixels[..., ::-1], right)
+        for pixels, right in data.pixels(photos, (96, 96)).as_numpy_iterator()
+    ]
+    probabilities, labels = predict_dataset(model, swapped)
+    assert (probabilities.argmax(1) == labels).mean() < 0.7
+
+
+def test_run_directory_holds_what_the_readme_promises(run: Path) -> None:
+    names = {path.name for path in run.iterdir() if not path.name.startswith(".")}
+    assert names == {
+        "config.json",
+        "history.csv",
+        "labels.txt",
+        "learning_curves.png",
+        "logs",
+        "metrics.json",
+        "model.keras",
+    }
+    assert {path.name for path in (run / "logs").iterdir()} == {"train", "validation"}
+    history = list(csv.DictReader((run / "history.csv").open()))
+    assert [int(row["epoch"]) for row in history] == list(range(1, len(history) + 1))
+    assert len(history) >= train.EPOCHS
+    assert float(history[-1]["loss"]) < float(history[0]["loss"])
+    assert (run / "labels.txt").read_text().splitlines()[0] == "red trefoil"
+
+
+def test_model_file_knows_where_it_comes_from(run: Path) -> None:
+    metadata = read_metadata(run / "model.keras")
+    assert metadata.labels == tuple(name for name, *_ in synthetic.CLASSES)
+    assert metadata.image_size == (96, 96)
+    assert metadata.provenance["trained_on"] == {"split": "train", "photos": 160}
+
+
+def test_evaluating_the_saved_model_gives_the_scores_of_training(
+    run: Path, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(run), "--data_dir", config.cache_dir, "--json", str(tmp_path / "scores.json")]
+    assert evaluate_command.main([*arguments, "--report", str(tmp_path / "report")]) == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    expected = json.loads((run / "metrics.json").read_text())["scores"]["test"]
+    assert scores["top1"]["value"] == expected["top1"]["value"]
+    assert scores["log_loss"] == pytest.approx(expected["log_loss"], abs=5e-3)
+    assert "trained on 160 photos (train)" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "report" / "classes.csv").open()))
+    assert [int(row["photos"]) for row in rows] == [10] * 8
+    assert (tmp_path / "report" / "confusion_matrix.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    "labels", [("poppy",), tuple(name for name, *_ in synthetic.CLASSES)[::-1]]
+)
+def test_model_of_other_labels_is_refused(
+    run: Path, config: TrainConfig, tmp_path: Path, labels: tuple[str, ...]
+) -> None:
+    metadata = read_metadata(run / "model.keras")
+    members = dataclasses.replace(metadata, labels=labels).members()
+    with (
+        zipfile.ZipFile(run / "model.keras") as whole,
+        zipfile.ZipFile(tmp_path / "model.keras", "w") as copy,
+    ):
+        for name in whole.namelist():
+            copy.writestr(name, members.get(name, whole.read(name)))
+    for command in (
+        lambda: evaluate_command.main(
+            [str(tmp_path / "model.keras"), "--data_dir", config.cache_dir]
+        ),
+        lambda: run_directory.photos_of(tmp_path / "model.keras", "test", config.cache_dir),
+    ):
+        with pytest.raises(UserError, match="label|classes differently"):
+            command()
+
+
+def test_finished_run_is_not_replaced_unasked(run: Path, config: TrainConfig) -> None:
+    before = (run / "model.keras").read_bytes()
+    with pytest.raises(UserError, match="python -m keras_flowers.evaluate .*model.keras"):
+        train.train_and_evaluate(config)
+    assert (run / "model.keras").read_bytes() == before
+
+
+def test_same_seed_gives_the_same_weights_and_config_repeats_a_run(
+    run: Path, config: TrainConfig, folder: Path
+) -> None:
+    again = ["--config", str(run / "config.json"), "--output", str(folder / "again")]
+    assert train_command.main(again) == 0
+    weights = []
+    for name in ("run", "again"):
+        with zipfile.ZipFile(folder / name / "model.keras") as archive:
+            weights.append(archive.read("model.weights.h5"))
+    assert weights[0] == weights[1]
+
+
+def test_config_says_with_what_the_run_was_made(run: Path) -> None:
+    content = json.loads((run / "config.json").read_text())
+    assert content["settings"]["seed"] == 0
+    assert None not in (content["settings"][name] for name in ("image_size", "temperature"))
+    assert content["versions"].keys() == {
+        "keras_flowers",
+        "python",
+        "tensorflow",
+        "keras",
+        "numpy",
+        "ai-edge-litert",
+    }
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"settings": {"seed": "x"}}'])
+def test_damaged_config_is_said_before_anything_is_done(
+    run: Path, tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(content)
+    (error,) = errors_of(lambda: train_command.main(["--config", str(config)]), capsys)
+    assert "config.json" in error or "seed" in error
+    assert not (tmp_path / "saved_models").exists()
+
+
+def test_training_on_validation_photos_needs_settings_chosen_before(config: TrainConfig) -> None:
+    with pytest.raises(UserError, match="--config RUN/config.json"):
+        train.train_and_evaluate(
+            dataclasses.replace(config, train_split="train+validation", output=config.output + "2")
+        )
+
+
+def test_test_photos_are_never_trained_on(config: TrainConfig) -> None:
+    with pytest.raises(UserError, match="shares photos"):
+        train.train_and_evaluate(
+            dataclasses.replace(config, train_split="train+test[:3]", output=config.output + "3")
+        )
+
+
+def test_two_parts_of_a_split_share_a_photo_only_where_they_overlap(
+    run: Path, config: TrainConfig
+) -> None:
+    first, middle, last = (
+        data.load_photos(synthetic.DATASET, f"validation[{part}]", config.cache_dir)
+        for part in (":50%", "25%:75%", "50%:")
+    )
+    assert not data.overlap(first, last)
+    assert data.overlap(first, middle)
+    assert data.overlap(middle, last)
+
+
+def test_unknown_split_is_answered_with_those_there_are(run: Path, config: TrainConfig) -> None:
+    with pytest.raises(UserError, match="test, train, validation|train, validation, test"):
+        data.load_photos(synthetic.DATASET, "tset", config.cache_dir)
+
+
+def test_every_photo_is_read_once_in_stored_order(run: Path, config: TrainConfig) -> None:
+    photos = data.load_photos(synthetic.DATASET, "validation[10:37]", config.cache_dir)
+    batches = list(data.pixels(photos, (96, 96), batch_size=8).as_numpy_iterator())
+    assert photos.count == 27
+    assert [len(labels) for _, labels in batches] == [8, 8, 8, 3]
+    labels = np.concatenate([labels for _, labels in batches])
+    assert labels.tolist() == [index % 8 for index in range(10, 37)]
+    assert batches[0][0].dtype == np.uint8
+
+
+def test_views_depend_on_photo_view_and_seed_alone(run: Path, config: TrainConfig) -> None:
+    photos = data.load_photos(synthetic.DATASET, "validation[:6]", config.cache_dir)
+
+    def view(number: int, seed: int = 0, batch_size: int = 64) -> np.ndarray:
+        batches = data.pixels(photos, (96, 96), view=number, seed=seed, batch_size=batch_size)
+        return np.concatenate([pixels for pixels, _ in batches.as_numpy_iterator()])
+
+    np.testing.assert_array_equal(view(data.MIRRORED), view(data.WHOLE)[:, :, ::-1])
+    np.testing.assert_array_equal(view(2), view(2, batch_size=4))
+    assert (view(2) != view(3)).mean() > 0.5
+    assert (view(2) != view(2, seed=1)).mean() > 0.5
+    together = data.pixels_of_views(photos, (96, 96), [3, data.MIRRORED, 2], batch_size=4)
+    found = np.concatenate([pixels for pixels, _ in together.as_numpy_iterator()])
+    expected = np.stack([view(3), view(data.MIRRORED), view(2)], axis=1)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_random_views_change_light_and_colours_a_little() -> None:
+    dark_and_light = np.repeat(np.uint8([60, 180]), 50)[:, None, None] * np.ones((1, 80, 3))
+    steps, colours = [], []
+    for number in range(40):
+        seed = np.array([0, number], np.int32)
+        view = tf_image.random_view(dark_and_light.astype(np.uint8), (24, 24), seed).numpy()
+        assert np.ptp(view, axis=-1).max() == 0, "grey became coloured"
+        steps.append(np.ptp(view) / 120)
+        red = tf_image.random_view(np.full((50, 80, 3), (90, 50, 50), np.uint8), (24, 24), seed)
+        assert len(np.unique(red.numpy().reshape(-1, 3), axis=0)) == 1
+        colours.append(float(red[0, 0, 0] - red[0, 0, 1]) / 40)
+    assert 0.63 < min(steps) < 0.8 and 1.2 < max(steps) < 1.45  # contrast by brightness
+    assert 0.48 < min(colours) < 0.8 and 1.2 < max(colours) < 1.75  # and by saturation
+
+
+@pytest.fixture(scope="module")
+def parts(run: Path, config: TrainConfig) -> tuple:
+    """The model's trunk and tail, and the kept features of the drawn training photos."""
+    keras = pytest.importorskip("keras")
+    model = keras.saving.load_model(run / "model.keras")
+    trunk, tail = cut(model, FEATURES)
+    photos = data.load_photos(synthetic.DATASET, "train", config.cache_dir)
+    kept = FeatureExtractor(trunk, seed=0, folder=Path(config.cache_dir) / "features").features(
+        photos, [0]
+    )
+    return model, trunk, tail, photos, kept
+
+
+def test_head_on_kept_features_is_the_full_model_on_photos(parts: tuple) -> None:
+    model, _, tail, photos, kept = parts
+    pixels = np.concatenate([p for p, _ in data.pixels(photos, (96, 96)).as_numpy_iterator()])
+    full = model.predict(pixels.astype(np.float32), verbose=0)
+    # Kept in 16 bits: 11 bits of precision.
+    np.testing.assert_allclose(predict(tail, kept), full, atol=1e-2)
+
+
+def test_features_are_kept_on_however_many_models_were_built_before(
+    run: Path, config: TrainConfig, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # `run` is there, and with it the base, so that other models are built before this one.
+    again = dataclasses.replace(config, output=str(folder / "kept"), epochs=1)
+    train.train_and_evaluate(again)
+    assert capsys.readouterr().out.count("features kept from an earlier run") == 3
+
+
+def test_rows_on_disk_are_those_of_the_array(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).normal(size=(9, 2, 3)).astype(np.float16)
+    np.save(tmp_path / "rows.npy", array)
+    rows = NpyRows(tmp_path / "rows.npy")
+    assert (len(rows), rows.shape) == (9, (9, 2, 3))
+    for some in (slice(None), slice(2, 5), np.array([7, 0, 7]), np.array([], int)):
+        np.testing.assert_array_equal(rows[some], array[some])
+    assert type(rows[2:5]) is np.ndarray  # not a map of the file
+    (tmp_path / "rows.npy").write_bytes((tmp_path / "rows.npy").read_bytes()[:-1])
+    with pytest.raises(ValueError, match="mmap length"):
+        NpyRows(tmp_path / "rows.npy")
+
+
+def test_damaged_features_are_found_said_and_made_again(
+    parts: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, trunk, _, photos, kept = parts
+    extractor = FeatureExtractor(trunk, seed=0, folder=tmp_path)
+    extractor.features(photos, [0])
+    (file,) = tmp_path.glob("*.npy")
+    whole = file.read_bytes()
+    for damaged in (whole[:-100], whole[:-1] + bytes([whole[-1] ^ 1]), b""):
+        file.write_bytes(damaged)
+        again = extractor.features(photos, [0])
+        assert "damaged" in capsys.readouterr().err
+        np.testing.assert_array_equal(again.views[0][:], kept.views[0][:])
+        assert file.read_bytes() == whole
+    extractor.features(photos, [0])
+    assert "kept from an earlier run" in capsys.readouterr().out
+
+
+def test_features_of_other_photos_are_found_said_and_made_again(
+    parts: tuple, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, trunk, _, photos, kept = parts
+    other = data.load_photos(synthetic.DATASET, "test[:80]+validation", config.cache_dir)
+    FeatureExtractor(trunk, seed=0, folder=tmp_path / "other").features(other, [0])
+    FeatureExtractor(trunk, seed=0, folder=tmp_path).features(photos, [0])
+    (file,) = tmp_path.glob("*.npy")
+    for suffixes in ([".npy", ".json"], [".npy"]):
+        for suffix in suffixes:
+            (foreign,) = (tmp_path / "other").glob(f"*{suffix}")
+            shutil.copy(foreign, file.with_suffix(suffix))
+        again = FeatureExtractor(trunk, seed=0, folder=tmp_path).features(photos, [0])
+        assert f"{file} are damaged: they are made again" in capsys.readouterr().err
+        np.testing.assert_array_equal(again.views[0][:], kept.views[0][:])
+        np.testing.assert_array_equal(again.labels, kept.labels)
+
+
+def test_damaged_base_of_the_demo_is_made_again(
+    run: Path, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (synthetic.DATASET, "drawn_flowers_base.keras"):
+        (tmp_path / name).symlink_to(Path(config.cache_dir) / name)
+    base = synthetic.prepare(tmp_path)
+    whole = base.read_bytes()
+    base.unlink()
+    base.write_bytes(whole[:1000])
+    assert zipfile.is_zipfile(synthetic.prepare(tmp_path))
+    assert "is damaged: it is made again" in capsys.readouterr().err
+
+
+def test_interrupted_training_ends_with_the_same_weights(
+    parts: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keras_flowers.training.fit.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+    _, _, tail, _, kept = parts
+    straight = head_trained(tail, kept, tmp_path / "straight.npz")
+    with pytest.raises(KeyboardInterrupt):
+        head_trained(tail, kept, tmp_path / "resumed.npz", stop_after=4)
+    assert (tmp_path / "resumed.npz").exists()
+    for one, other in zip(
+        straight, head_trained(tail, kept, tmp_path / "resumed.npz"), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def head_trained(
+    tail: Any, kept: CachedFeatures, checkpoint: Path, *, stop_after: int = 0, dropout: float = 0.0
+) -> list[np.ndarray]:
+    """The weights of a new head after six epochs; `stop_after` is the last before Ctrl-C."""
+
+    def stop(row: dict[str, float]) -> None:
+        if row["epoch"] == stop_after:
+            raise KeyboardInterrupt
+
+    head = build_head(tail, dropout, seed=3)
+    fit(head, kept, kept, SETTINGS, checkpoint=checkpoint, title="head", on_epoch=stop)
+    return list(head.get_weights())
+
+
+def test_checkpoint_of_another_training_is_found_said_and_made_anew(
+    parts: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, tail, _, kept = parts
+    other_features = CachedFeatures([view * np.float16(2) for view in kept.views], kept.labels)
+    checkpoint = tmp_path / "head.npz"
+    expected = head_trained(tail, kept, tmp_path / "straight.npz", dropout=0.2)
+    for make in (
+        lambda: head_trained(tail, other_features, checkpoint, dropout=0.2),
+        lambda: head_trained(tail, kept, checkpoint, dropout=0.5),
+    ):
+        checkpoint.unlink(missing_ok=True)
+        make()
+        capsys.readouterr()
+        weights = head_trained(tail, kept, checkpoint, dropout=0.2)
+        assert "is of other settings or photos" in capsys.readouterr().err
+        for one, other in zip(weights, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_damaged_checkpoint_is_found_said_and_made_anew(
+    parts: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, tail, _, kept = parts
+    checkpoint = tmp_path / "head.npz"
+    expected = head_trained(tail, kept, checkpoint)
+    whole = checkpoint.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    for damaged in (whole[:-100], flipped):
+        checkpoint.write_bytes(damaged)
+        weights = head_trained(tail, kept, checkpoint)
+        assert f"{checkpoint} is damaged" in capsys.readouterr().err
+        for one, other in zip(weights, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_checksum_changes_with_each_part_of_the_features() -> None:
+    view, labels = np.arange(6, dtype=np.float16).reshape(3, 2), np.arange(3)
+    variants = [
+        CachedFeatures([view], labels),
+        CachedFeatures([view], labels[::-1]),
+        CachedFeatures([view, view], labels),
+        CachedFeatures([view, view + 1], labels),
+        CachedFeatures([view + 1, view], labels),
+    ]
+    assert len({features.checksum() for features in variants}) == len(variants)
+
+
+def test_validation_is_of_every_photo_once_in_each_epoch(parts: tuple, tmp_path: Path) -> None:
+    _, _, tail, _, kept = parts
+    # More than one batch, of different losses, under weights that stay as they are.
+    longer = CachedFeatures([np.concatenate([kept.views[0][:]] * 2)], np.arange(320) % 8)
+    start = tail.get_weights()
+    settings = dataclasses.replace(SETTINGS, learning_rate=1e-12, weight_decay=0.0)
+    history = fit(tail, kept, longer, settings, checkpoint=tmp_path / "c.npz", title="head")
+    expected = (predict(tail, longer).argmax(1) == longer.labels).mean()
+    tail.set_weights(start)
+    assert [row["val_accuracy"] for row in history] == pytest.approx([expected] * 6, abs=1e-6)
+    assert len({round(row["val_loss"], 4) for row in history}) == 1
+
+
+def test_diverging_loss_is_said(parts: tuple, tmp_path: Path) -> None:
+    _, _, tail, _, kept = parts
+    broken = CachedFeatures([np.full_like(kept.views[0][:], np.nan)], kept.labels)
+    settings = FitSettings(2, 64, 0.1, 0.0, 0.0, 0)
+    start = tail.get_weights()
+    with pytest.raises(UserError, match="loss became nan"):
+        fit(tail, broken, None, settings, checkpoint=tmp_path / "c.npz", title="head")
+    tail.set_weights(start)
+
+
+def test_whitened_features_vary_equally_within_the_classes() -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 500)
+    mixing = random.normal(0, 1, (6, 6)) * [1, 2, 30, 1, 1, 0.1]
+    means = random.normal(0, 5, (4, 6))
+    views = [
+        (means[labels] + random.normal(0, 1, (2000, 6)) @ mixing).astype(np.float16)
+        for _ in range(2)
+    ]
+    features = CachedFeatures(views, labels)
+    whitening = fit_whitening(measure_moments(features, 4), shrinkage=1e-6)
+    rows = np.concatenate(whitening.apply(features).views).astype(np.float64)
+    classes = np.tile(labels, 2)
+    rest = rows - np.stack([rows[classes == c].mean(0) for c in range(4)])[classes]
+    np.testing.assert_allclose(rest.T @ rest / len(rest), np.eye(6), atol=0.05)
+
+
+def test_photos_that_do_not_differ_within_a_class_are_said() -> None:
+    features = CachedFeatures([np.eye(4, dtype=np.float16)], np.arange(4))
+    with pytest.raises(UserError, match="no two photos of a class differ"):
+        fit_whitening(measure_moments(features, 4), shrinkage=1.0)
+
+
+def test_folded_layer_gives_the_logits_of_the_layer_on_whitened_features() -> None:
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    features = CachedFeatures([random.normal(2, 3, (60, 5)).astype(np.float16)], labels)
+    whitening = fit_whitening(measure_moments(features, 3), shrinkage=0.3)
+    kernel, bias = random.normal(0, 1, (5, 3)), random.normal(0, 1, 3)
+    folded_kernel, folded_bias = whitening.fold(kernel, bias)
+    np.testing.assert_allclose(
+        features.views[0].astype(np.float64) @ folded_kernel + folded_bias,
+        whitening.apply(features).views[0].astype(np.float64) @ kernel + bias,
+        atol=1e-2,
+    )
+
+
+# A full or read-only disk.
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.parent.name != "checkpoints"
+    }
+
+
+def errors_of(main: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What a command that must fail says, but for progress bars and TensorFlow."""
+    with pytest.raises(SystemExit) as ended:
+        exit_with(main)
+    assert ended.value.code == EXIT_BAD_INPUT
+    output = capsys.readouterr().err
+    assert "Traceback" not in output
+    return [line for line in output.splitlines() if line.startswith("error: ")]
+
+
+@pytest.mark.parametrize("kibibytes", [8, 100, 350])
+def test_full_disk_is_one_line_and_leaves_the_earlier_run(
+    run: Path,
+    config: TrainConfig,
+    small_disk: Path,
+    capsys: pytest.CaptureFixture[str],
+    kibibytes: int,
+) -> None:
+    output = shutil.copytree(run, small_disk / "run")
+    before = contents(output)
+    fill(small_disk, kibibytes << 10)
+    arguments = ["--demo", "--cache_dir", config.cache_dir, "--output", str(output)]
+    arguments += ["--overwrite", "--epochs", "1", "--shrinkage", "1"]
+    (error,) = errors_of(lambda: train_command.main(arguments), capsys)
+    assert error.startswith(f"error: No space left on device: {output}/")
+    assert contents(output) == before
+
+
+def test_full_disk_while_features_are_kept_is_an_error_that_names_the_place(
+    parts: tuple, small_disk: Path
+) -> None:
+    _, trunk, _, photos, _ = parts
+    extractor = FeatureExtractor(trunk, seed=0, folder=small_disk)
+    fill(small_disk, 16 << 10)
+    with pytest.raises(OSError, match=f"No space left on device: '{small_disk}/"):
+        extractor.features(photos, [0])
+    assert [path.name for path in small_disk.iterdir()] == ["ballast"]
+    (small_disk / "ballast").unlink()
+    extractor.features(photos, [0])
+
+
+def test_full_disk_while_exporting_leaves_the_earlier_export(run: Path, small_disk: Path) -> None:
+    model = run / "model.keras"
+
+    def write() -> None:
+        export.export_saved_model(model, small_disk)
+        export.export_tflite(model, small_disk, ["float32"])
+
+    write()
+    before = contents(small_disk)
+    for kibibytes in (8, 300):
+        fill(small_disk, kibibytes << 10)
+        with pytest.raises(OSError, match=f"No space left on device: '{small_disk}/1'"):
+            export.export_saved_model(model, small_disk)
+    with pytest.raises(OSError, match=r"No space left on device: .*float32\.tflite'"):
+        fill(small_disk, 8 << 10)
+        export.export_tflite(model, small_disk, ["float32"])
+    (small_disk / "ballast").unlink()
+    assert contents(small_disk) == before
+
+
+def test_read_only_output_is_one_line_before_anything_is_done(
+    run: Path, config: TrainConfig, small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished = shutil.copytree(run, small_disk / "run")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    cache = config.cache_dir + "_never_made"
+    for output, options in ((finished, ["--overwrite"]), (small_disk / "new", [])):
+        arguments = ["--demo", "--cache_dir", cache, "--output", str(output), *options]
+        (error,) = errors_of(lambda arguments=arguments: train_command.main(arguments), capsys)
+        assert error.startswith(f"error: Read-only file system: {output}")
+    assert not Path(cache).exists()
+    with pytest.raises(OSError, match=f"Read-only file system: '{finished}"):
+        export.export_tflite(finished / "model.keras", finished, ["float32"])
+
+
+def test_second_run_into_a_directory_is_refused_and_changes_nothing(
+    run: Path, config: TrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(run)
+    arguments = ["--demo", "--cache_dir", config.cache_dir, "--output", str(run)]
+    with exclusive_lock(run):
+        for option in ("--overwrite", "--export"):
+            (error,) = errors_of(lambda o=option: train_command.main([*arguments, o]), capsys)
+            assert error.startswith(f"error: another run is writing to {run}; wait for it")
+    assert contents(run) == before
+
+
+def test_export_goes_on_in_a_finished_run_of_the_same_settings_only(
+    run: Path,
+    config: TrainConfig,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exported = []
+    monkeypatch.setattr(
+        "keras_flowers.export.verify.export_and_verify", lambda run, **_: not exported.append(run)
+    )
+    arguments = ["--demo", "--cache_dir", config.cache_dir, "--output", str(run)]
+    (run / "checkpoints").mkdir()  # as after a kill between the last file and their removal
+    assert train_command.main(arguments) == 0
+    assert not (run / "checkpoints").exists()
+    assert exported == [run]
+    output = capsys.readouterr().out
+    assert f"{run} is trained already" in output
+    # The demo ends with a command that works as it stands.
+    command, model = output.splitlines()[-1].split(" --model ")
+    assert command == f"next: python -m keras_flowers.predict {run / 'photo.jpg'}"
+    assert load_classifier(model).predict(run / "photo.jpg").name == "blue daisy"
+    for other in (["--seed", "1"], ["--temperature", "2"], ["--image_size", "64"]):
+        with pytest.raises(UserError, match="holds a finished model"):
+            train_command.main([*arguments, *other])
+    assert exported == [run]
