@@ -26,7 +26,7 @@ from keras_flowers.export import export
 from keras_flowers.files import write_json
 from keras_flowers.inference.metadata import Metadata, add_to_archive
 from keras_flowers.training import data, synthetic
-from keras_flowers.training.model import OUTPUT, build_model, cut
+from keras_flowers.training.model import OUTPUT, build_model, split_at
 
 TOOLS = Path(__file__).parents[1] / "tools"
 SIZE = 64
@@ -72,7 +72,7 @@ def _exported(folder: Path) -> Exported:
     # The first layers of a MobileNet: drawn flowers need no more, and random weights do.
     deep = build_model("MobileNet_0.25", SIZE, 2, random_weights_for=pixels[:32])
     run.mkdir()
-    cut(deep, "conv_pw_4_relu")[0].save(run / "base.keras")
+    split_at(deep, "conv_pw_4_relu")[0].save(run / "base.keras")
     model = build_model(str(run / "base.keras"), SIZE, len(synthetic.CLASSES))
     fit_head(model, pixels, classes)
     model.save(run / "model.keras")
@@ -93,7 +93,7 @@ def _exported(folder: Path) -> Exported:
     return Exported(run, photos, *read(test))
 
 
-def read(photos: data.Photos) -> tuple[np.ndarray, np.ndarray]:
+def read(photos: data.LabelledPhotos) -> tuple[np.ndarray, np.ndarray]:
     batches = list(data.pixels(photos, (SIZE, SIZE)).as_numpy_iterator())
     pixels, classes = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     return pixels, classes

@@ -35,10 +35,11 @@ from keras_flowers.errors import UserError
 from keras_flowers.files import read_json, write_json
 from keras_flowers.inference.classifier import default_model
 from keras_flowers.inference.litert import available_cores
+from keras_flowers.training.data import View
 from keras_flowers.training.train import FINISHED
 
 if TYPE_CHECKING:
-    from keras_flowers.training.data import Photos
+    from keras_flowers.training.data import LabelledPhotos
 
 # TensorFlow is imported in processes of their own only: each starts as a user's does, and Linux
 # counts the memory of the parent at the start of a child as that child's own peak.
@@ -326,12 +327,12 @@ def _feature_pass(task: Task) -> list[Figure]:
 
     from keras_flowers.training import data, features, tflite
     from keras_flowers.training.config import TrainConfig
-    from keras_flowers.training.model import FEATURES, build_model, cut
+    from keras_flowers.training.model import FEATURES, build_model, split_at
 
     views = range(TrainConfig().views)
     photos = data.load_photos(DATASET, f"train[:{task.effort.photos // 2}]", task.data_dir)
     count = len(views) * photos.count
-    trunk, _ = cut(build_model(BASE, IMAGE_SIZE, CLASSES), FEATURES)
+    trunk, _ = split_at(build_model(BASE, IMAGE_SIZE, CLASSES), FEATURES)
     size = (IMAGE_SIZE, IMAGE_SIZE)
     # As the default training does it: four views of each photo.
     batch_size = features.photos_at_a_time(size, len(views))
@@ -482,7 +483,7 @@ def _limit(task: Task, train: str) -> tuple[float, int]:
     import_tensorflow()
     from keras_flowers.training import data, tflite
     from keras_flowers.training.config import TrainConfig
-    from keras_flowers.training.model import FEATURES, build_model, cut
+    from keras_flowers.training.model import FEATURES, build_model, split_at
 
     counts = {
         split: data.load_photos(DATASET, split, task.data_dir).count
@@ -491,7 +492,7 @@ def _limit(task: Task, train: str) -> tuple[float, int]:
     pictures = sum(counts.values()) + (TrainConfig().views - 1) * counts[train]
     photos = data.load_photos(DATASET, f"train[:{task.effort.photos}]", task.data_dir)
     size = (IMAGE_SIZE, IMAGE_SIZE)
-    trunk, _ = cut(build_model(BASE, IMAGE_SIZE, CLASSES), FEATURES)
+    trunk, _ = split_at(build_model(BASE, IMAGE_SIZE, CLASSES), FEATURES)
     pixels = np.concatenate([one for one, _ in data.pixels(photos, size).as_numpy_iterator()])
     run_bare = bare_loop(tflite.convert(trunk), pixels)
     decode = _decoding_alone(photos, size)
@@ -500,7 +501,7 @@ def _limit(task: Task, train: str) -> tuple[float, int]:
     return seconds / photos.count, pictures
 
 
-def _decoding_alone(photos: Photos, size: tuple[int, int] | None) -> Callable[[], None]:
+def _decoding_alone(photos: LabelledPhotos, size: tuple[int, int] | None) -> Callable[[], None]:
     """A function that decodes all photos on all cores and leaves it at that.
 
     Args:
@@ -827,14 +828,14 @@ def _fine_tuning(task: Task, count: int) -> tuple[list[float], list[float], list
 
     from keras_flowers.training import data, features, fit
     from keras_flowers.training.fine_tune import BATCH_SIZE
-    from keras_flowers.training.model import build_model, cut, unfreeze_base
+    from keras_flowers.training.model import build_model, split_at, unfreeze_base
 
     photos = data.load_photos(DATASET, f"train[:{count}]", task.data_dir)
     model = build_model(BASE, IMAGE_SIZE, CLASSES)
-    trunk, tail = cut(model, task.fine_tune)
+    trunk, tail = split_at(model, task.fine_tune)
     settings = fit.FitSettings(2, BATCH_SIZE, 1e-5, 0.01, 0.1, seed=0)
     batches = data.pixels(
-        photos, (IMAGE_SIZE, IMAGE_SIZE), view=data.RANDOM, batch_size=BATCH_SIZE
+        photos, (IMAGE_SIZE, IMAGE_SIZE), view=View.random(0), batch_size=BATCH_SIZE
     ).map(lambda pixels, labels: (pixels, tf.one_hot(labels, CLASSES)))
 
     def full_epoch() -> float:
@@ -859,7 +860,7 @@ def _fine_tuning(task: Task, count: int) -> tuple[list[float], list[float], list
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         kept = features.FeatureExtractor(trunk, seed=0, folder=Path(folder)).features(
-            photos, [data.RANDOM]
+            photos, [View.random(0)]
         )
         once = time.perf_counter() - started
 

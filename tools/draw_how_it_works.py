@@ -81,7 +81,7 @@ def explain(photo: Path, run: Path, label: str, output: Path) -> None:
     import_tensorflow()
     import keras
 
-    from keras_flowers.training.model import FEATURES, OUTPUT, POOLED, cut
+    from keras_flowers.training.model import FEATURES, OUTPUT, POOLED, split_at
 
     model = keras.saving.load_model(files[0], compile=False)
     labels = classifier.load_classifier(files[0]).labels
@@ -120,7 +120,7 @@ def explain(photo: Path, run: Path, label: str, output: Path) -> None:
     poolings = [one for one in model.layers if isinstance(one, keras.layers.GlobalAveragePooling2D)]
     weighted = [np.asarray(keras.Model(model.inputs[0], one.input)(batch))[0] for one in poolings]
     pooled = _outputs(model, POOLED, batch)
-    trunk, tail = cut(model, FEATURES)
+    trunk, tail = split_at(model, FEATURES)
     features = np.asarray(trunk(batch))
     _explain_pooling(_outputs(model, LAST_MAPS, batch), weighted, pooled, features[0])
 

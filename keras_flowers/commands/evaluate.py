@@ -19,7 +19,7 @@ from keras_flowers.training import metrics
 from keras_flowers.training.evaluate import predict_dataset
 
 if TYPE_CHECKING:
-    from keras_flowers.training.data import Photos
+    from keras_flowers.training.data import LabelledPhotos
 
 
 EXAMPLES = """examples:
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ) as bar:
 
         def predict(pixels: npt.NDArray[np.uint8]) -> metrics.Probabilities:
-            answer = classifier.run(pixels)
+            answer = classifier.probabilities(pixels)
             bar.update(len(pixels))
             return answer
 
@@ -108,7 +108,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _print_scores(
     model: str,
     provenance: dict[str, Any],
-    photos: Photos,
+    photos: LabelledPhotos,
     scores: metrics.Scores,
     matrix: npt.NDArray[np.int64],
 ) -> None:

@@ -72,7 +72,7 @@ mistake in the command
 
 
 @dataclass(frozen=True)
-class Photo:
+class PhotoInput:
     """A photo to name.
 
     Attributes:
@@ -88,7 +88,7 @@ class Photo:
 class Answer:
     """What there is to say about one photo: a prediction, or in `error` why there is none."""
 
-    photo: Photo
+    photo: PhotoInput
     prediction: Prediction | None = None
     taken: CaptureInfo = CaptureInfo()
     error: str = ""
@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _answer_all(photos, options)
 
 
-def find_inputs(arguments: Sequence[str]) -> list[Photo]:
+def find_inputs(arguments: Sequence[str]) -> list[PhotoInput]:
     """The photos that the arguments stand for, in their order.
 
     Args:
@@ -128,21 +128,21 @@ def find_inputs(arguments: Sequence[str]) -> list[Photo]:
     Raises:
         UserError: The folders hold no photos.
     """
-    photos: list[Photo] = []
+    photos: list[PhotoInput] = []
 
     def refuse(error: OSError) -> None:
         name = printable(error.filename)
         reason = UserError(f"{name} is a folder that cannot be read ({error.strerror})")
-        photos.append(Photo(error.filename, reason))
+        photos.append(PhotoInput(error.filename, reason))
 
     for argument in arguments:
         if argument == STDIN:
-            photos.append(Photo(STDIN, _standard_input()))
+            photos.append(PhotoInput(STDIN, _standard_input()))
         elif os.path.isdir(argument):
             found = find_photos(Path(argument), on_error=refuse)
-            photos += [Photo(str(path), path) for path in found]
+            photos += [PhotoInput(str(path), path) for path in found]
         else:
-            photos.append(Photo(argument, argument))
+            photos.append(PhotoInput(argument, argument))
     if not photos:
         raise UserError(
             f"there are no photos in {', '.join(map(printable, arguments))}; expected files that "
@@ -152,7 +152,7 @@ def find_inputs(arguments: Sequence[str]) -> list[Photo]:
 
 
 def predict_photos(
-    classifier: Classifier, photos: Iterable[Photo], *, workers: int
+    classifier: Classifier, photos: Iterable[PhotoInput], *, workers: int
 ) -> Iterator[Answer]:
     """Names many photos, as they come, in their order.
 
@@ -161,7 +161,7 @@ def predict_photos(
     """
     photos = iter(photos)
     pool = ThreadPoolExecutor(workers)
-    batches: deque[list[tuple[Photo, Future[tuple[Pixels, CaptureInfo]]]]] = deque()
+    batches: deque[list[tuple[PhotoInput, Future[tuple[Pixels, CaptureInfo]]]]] = deque()
     try:
         while batch := list(islice(photos, PHOTOS_AT_A_TIME)):
             batches.append([(one, pool.submit(_read, one, classifier.image_size)) for one in batch])
@@ -173,14 +173,14 @@ def predict_photos(
         pool.shutdown(cancel_futures=True)
 
 
-def _read(photo: Photo, size: tuple[int, int]) -> tuple[Pixels, CaptureInfo]:
+def _read(photo: PhotoInput, size: tuple[int, int]) -> tuple[Pixels, CaptureInfo]:
     if isinstance(photo.source, UserError):
         raise photo.source
     return read_pixels(photo.source, size), read_capture_info(photo.source)
 
 
 def _answers(
-    classifier: Classifier, batch: Sequence[tuple[Photo, Future[tuple[Pixels, CaptureInfo]]]]
+    classifier: Classifier, batch: Sequence[tuple[PhotoInput, Future[tuple[Pixels, CaptureInfo]]]]
 ) -> Iterator[Answer]:
     answers: list[Answer] = []
     pixels: list[Pixels] = []
@@ -205,7 +205,7 @@ def _answers(
 # One photo: a table to read, and the chart.
 
 
-def _answer_one(photo: Photo, options: argparse.Namespace) -> int:
+def _answer_one(photo: PhotoInput, options: argparse.Namespace) -> int:
     if isinstance(photo.source, UserError):
         raise photo.source
     classifier = _load(options, workers=1)
@@ -225,7 +225,7 @@ def _answer_one(photo: Photo, options: argparse.Namespace) -> int:
     )
 
 
-def _table(photo: Photo, prediction: Prediction, top_k: int) -> str:
+def _table(photo: PhotoInput, prediction: Prediction, top_k: int) -> str:
     flower = flower_named(prediction.name)
     scientific_name = f" ({flower.scientific_name})" if flower else ""
     top = prediction.top(top_k)
@@ -238,7 +238,9 @@ def _table(photo: Photo, prediction: Prediction, top_k: int) -> str:
     )
 
 
-def _draw(photo: Photo, top: list[tuple[str, float]], path: Path | None, announce: bool) -> int:
+def _draw(
+    photo: PhotoInput, top: list[tuple[str, float]], path: Path | None, announce: bool
+) -> int:
     """Writes the chart, says where, and shows it; `announce`: as part of the answer to read."""
     from keras_flowers.inference import chart
 
@@ -261,7 +263,7 @@ def _draw(photo: Photo, top: list[tuple[str, float]], path: Path | None, announc
     return 0
 
 
-def _free_chart_path(photo: Photo) -> Path:
+def _free_chart_path(photo: PhotoInput) -> Path:
     """A name in the current folder where there is nothing, or a chart of ours."""
     from keras_flowers.inference import chart
 
@@ -291,7 +293,7 @@ def _show(path: Path) -> None:
 # Many photos: a row each.
 
 
-def _answer_all(photos: Sequence[Photo], options: argparse.Namespace) -> int:
+def _answer_all(photos: Sequence[PhotoInput], options: argparse.Namespace) -> int:
     workers = available_cores()
     classifier = _load(options, workers)
     progress = _Progress(len(photos))
@@ -439,7 +441,7 @@ def _watch(options: argparse.Namespace) -> int:
                     squash(frame, classifier.image_size)[None]
                 )
                 now = datetime.now().isoformat(timespec="seconds")
-                rows.write(Answer(Photo(now, b""), prediction, CaptureInfo(now)))
+                rows.write(Answer(PhotoInput(now, b""), prediction, CaptureInfo(now)))
         except KeyboardInterrupt:
             pass  # the way to end it
     return 0

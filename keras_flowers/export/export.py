@@ -210,7 +210,9 @@ def int8_loss(model_path: Path, int8_path: Path, *, data_dir: str | None = None)
     for path in (model_path, int8_path):
         classifier = load_classifier(path, workers=available_cores())
         batches = data.pixels(photos, classifier.image_size).as_numpy_iterator()
-        right.append(float(top_k_correct(*predict_dataset(classifier.run, batches), 1).mean()))
+        right.append(
+            float(top_k_correct(*predict_dataset(classifier.probabilities, batches), 1).mean())
+        )
     return (
         f"int8 names {right[1]:.2%} of the {photos.count} photos of {photos.dataset}, split "
         f"{photos.split}, right; the Keras model {right[0]:.2%}: a loss of "

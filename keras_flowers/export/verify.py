@@ -65,7 +65,7 @@ _READ_BY_ALL = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp"})
 
 
 @dataclass(frozen=True)
-class Photos:
+class VerificationPhotos:
     """The photos to verify on.
 
     Attributes:
@@ -180,7 +180,7 @@ def export_and_verify(
 
 def photos_of_split(
     run: Path, split: str | None = None, *, data_dir: str | None = None, limit: int | None = None
-) -> Photos:
+) -> VerificationPhotos:
     """The first photos of a split of the data set that a run was trained on.
 
     Args:
@@ -198,10 +198,10 @@ def photos_of_split(
     count = photos.count if limit is None else min(photos.count, limit)
     records = photos.records.take(count).as_numpy_iterator()
     items = ((f"photo {index}", content, int(label)) for index, content, label in records)
-    return Photos(f"{photos.dataset}, split {photos.split}", count, items)
+    return VerificationPhotos(f"{photos.dataset}, split {photos.split}", count, items)
 
 
-def photos_of_folder(run: Path, folder: Path, *, limit: int | None = None) -> Photos:
+def photos_of_folder(run: Path, folder: Path, *, limit: int | None = None) -> VerificationPhotos:
     """The first photos in a folder; those in a subfolder called as a class count as labelled.
 
     Args:
@@ -225,10 +225,10 @@ def photos_of_folder(run: Path, folder: Path, *, limit: int | None = None) -> Ph
         )
         for path in paths
     )
-    return Photos(image.printable(folder), len(paths), items)
+    return VerificationPhotos(image.printable(folder), len(paths), items)
 
 
-def verify(run: Path, photos: Photos) -> Report:
+def verify(run: Path, photos: VerificationPhotos) -> Report:
     """Shows photos to the Keras model of a run and to everything that was exported from it.
 
     Args:
@@ -242,7 +242,7 @@ def verify(run: Path, photos: Photos) -> Report:
         return _verify(run, photos, stack)
 
 
-def _verify(run: Path, photos: Photos, stack: contextlib.ExitStack) -> Report:
+def _verify(run: Path, photos: VerificationPhotos, stack: contextlib.ExitStack) -> Report:
     classifier = load_classifier(run_directory.find_model(run))
     versions = list(_versions(run, classifier, stack))
     if len(versions) == 1:
@@ -293,7 +293,7 @@ class _Answer(NamedTuple):
     own_reading: Probabilities | None
 
 
-class _Version(NamedTuple):
+class Artifact(NamedTuple):
     """One way to run the model."""
 
     name: str
@@ -305,7 +305,9 @@ class _Version(NamedTuple):
     photos: float = math.inf  # how many it is shown
 
 
-def _batches(photos: Photos, size: tuple[int, int], left_out: list[str]) -> Iterator[_Batch]:
+def _batches(
+    photos: VerificationPhotos, size: tuple[int, int], left_out: list[str]
+) -> Iterator[_Batch]:
     """Reads the photos; adds to `left_out` a line for each that cannot be read."""
     files = tf.TensorSpec([None], tf.string)
     read = tf.function(lambda files: tf_image.read_pixels(files, size), [files], autograph=False)
@@ -337,16 +339,17 @@ def _batches(photos: Photos, size: tuple[int, int], left_out: list[str]) -> Iter
 
 def _versions(
     run: Path, keras_classifier: Classifier, stack: contextlib.ExitStack
-) -> Iterator[_Version]:
+) -> Iterator[Artifact]:
     path = run_directory.find_model(run)
-    yield _Version(
+    yield Artifact(
         _KERAS,
         _KERAS,
         path,
         lambda batch: _Answer(
-            keras_classifier.run(batch.pixels), keras_classifier.run(batch.keras_pixels)
+            keras_classifier.probabilities(batch.pixels),
+            keras_classifier.probabilities(batch.keras_pixels),
         ),
-        lambda batch: keras_classifier.run(batch.pixels),
+        lambda batch: keras_classifier.probabilities(batch.pixels),
     )
     labels = keras_classifier.labels
     path = run / run_directory.SAVED_MODEL_FOLDER / run_directory.SAVED_MODEL_VERSION
@@ -366,7 +369,7 @@ def _versions(
             yield _mediapipe_version(path, name, keras_classifier, stack)
 
 
-def _saved_model_versions(path: Path, labels: Sequence[str]) -> Iterator[_Version]:
+def _saved_model_versions(path: Path, labels: Sequence[str]) -> Iterator[Artifact]:
     own_labels = read_metadata(path).labels
     order = _order(path, own_labels, labels)
     # The signatures hold the variables only as long as the model itself is held.
@@ -390,14 +393,14 @@ def _saved_model_versions(path: Path, labels: Sequence[str]) -> Iterator[_Versio
                 )
         return probabilities[:, order]
 
-    yield _Version(
+    yield Artifact(
         "SavedModel images",
         "SavedModel",
         path,
         lambda batch: _Answer(run(batch.pixels), None),
         lambda batch: run(batch.pixels),
     )
-    yield _Version(
+    yield Artifact(
         "SavedModel image_bytes",
         "SavedModel",
         path,
@@ -406,27 +409,27 @@ def _saved_model_versions(path: Path, labels: Sequence[str]) -> Iterator[_Versio
     )
 
 
-def _tflite_version(path: Path, name: str, labels: Sequence[str]) -> _Version:
+def _tflite_version(path: Path, name: str, labels: Sequence[str]) -> Artifact:
     classifier = load_classifier(path)
     order = _order(path, classifier.labels, labels)
 
     def answer(batch: _Batch) -> _Answer:
         # It is our predictor that reads files for it, through Pillow.
-        probabilities = classifier.run(batch.pixels)[:, order]
+        probabilities = classifier.probabilities(batch.pixels)[:, order]
         return _Answer(probabilities, probabilities)
 
-    return _Version(
+    return Artifact(
         f"TFLite {name}",
         _variant(path),
         path,
         answer,
-        lambda batch: classifier.run(batch.pixels),
+        lambda batch: classifier.probabilities(batch.pixels),
     )
 
 
 def _mediapipe_version(
     path: Path, name: str, keras_classifier: Classifier, stack: contextlib.ExitStack
-) -> _Version:
+) -> Artifact:
     import mediapipe
     from mediapipe.tasks.python import BaseOptions, vision
 
@@ -452,7 +455,7 @@ def _mediapipe_version(
                 row[place[category.category_name]] = category.score
         return probabilities
 
-    return _Version(
+    return Artifact(
         f"MediaPipe {name}",
         "MediaPipe",
         path,
@@ -494,7 +497,7 @@ def _joined(parts: list[_Answer]) -> _Answer:
 
 
 def _measure(
-    version: _Version, answers: dict[str, _Answer], labels: npt.NDArray[Any], first: _Batch
+    version: Artifact, answers: dict[str, _Answer], labels: npt.NDArray[Any], first: _Batch
 ) -> Row:
     answer, keras_answer = answers[version.name], answers[_KERAS]
     final = answer.same_pixels if answer.own_reading is None else answer.own_reading
@@ -532,7 +535,7 @@ def _compare(one: Probabilities | None, other: Probabilities | None) -> Comparis
     )
 
 
-def _milliseconds(version: _Version, batch: _Batch) -> float:
+def _milliseconds(version: Artifact, batch: _Batch) -> float:
     singles = [
         _Batch([file], batch.pixels[i : i + 1], batch.keras_pixels[i : i + 1], [-1])
         for i, file in enumerate(batch.files[:_TIMED])
@@ -546,7 +549,7 @@ def _milliseconds(version: _Version, batch: _Batch) -> float:
     return 1e3 * float(np.median(seconds))
 
 
-def _broken(version: _Version, row: Row, base: Any) -> Iterator[str]:
+def _broken(version: Artifact, row: Row, base: Any) -> Iterator[str]:
     """A sentence for each bound that does not hold. Not-a-number holds none."""
     same, own = row.same_pixels, row.own_reading
     exact = version.variant in ("SavedModel", "float32")
@@ -584,7 +587,7 @@ def _photos(share: float, photos: int) -> int:
     return max(1, math.floor(share * photos + 1e-9))
 
 
-def _notes(versions: Sequence[_Version]) -> list[str]:
+def _notes(versions: Sequence[Artifact]) -> list[str]:
     notes = [
         "same pixels: as Pillow reads them; own reading: Keras as in training, SavedModel in its "
         "graph, TFLite through Pillow",

@@ -18,7 +18,7 @@ from keras_flowers.inference.metadata import Metadata, read_metadata
 from keras_flowers.system import import_tensorflow
 
 Probabilities: TypeAlias = npt.NDArray[np.float32]
-Run: TypeAlias = Callable[[npt.NDArray[Any]], Probabilities]
+PredictFn: TypeAlias = Callable[[npt.NDArray[Any]], Probabilities]
 
 SHIPPED = "flowers102_float16.tflite"
 """Half the size of the float32 file, and as accurate; int8 is smaller and faster still."""
@@ -78,12 +78,12 @@ class Classifier:
     Attributes:
         metadata: Labels, provenance.
         image_size: Height and width in pixels of the model's input.
-        run: uint8 or float32 pixels [N, height, width, 3], 0..255 -> probabilities [N, classes].
+        probabilities: pixels [N, height, width, 3], 0..255 -> float32 [N, classes].
     """
 
     metadata: Metadata
     image_size: tuple[int, int]
-    run: Run
+    probabilities: PredictFn
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ class Classifier:
             UserError: What the model gives is no probabilities: it ends before its softmax, or it
                 is damaged.
         """
-        rows = self.run(pixels)
+        rows = self.probabilities(pixels)
         for row in rows:
             # Wide, since a quantised model rounds each of many small ones. NaN fails it too.
             if not (row.min() >= -0.01 and abs(float(row.sum()) - 1) < 0.5):
@@ -177,7 +177,7 @@ def default_model() -> Path:
     )
 
 
-def _load_tflite(path: Path, workers: int) -> tuple[Run, tuple[int, int], int]:
+def _load_tflite(path: Path, workers: int) -> tuple[PredictFn, tuple[int, int], int]:
     content = path.read_bytes()
     if path != default_model():  # a stranger's, perhaps
         probe_in_subprocess(content, meanwhile=load_readers)
@@ -192,7 +192,7 @@ def _load_tflite(path: Path, workers: int) -> tuple[Run, tuple[int, int], int]:
     return run, model.image_size, shapes[0][0]
 
 
-def _load_keras(path: Path) -> tuple[Run, tuple[int, int], int]:
+def _load_keras(path: Path) -> tuple[PredictFn, tuple[int, int], int]:
     import_tensorflow()
     import keras
 
@@ -216,7 +216,7 @@ def _load_keras(path: Path) -> tuple[Run, tuple[int, int], int]:
     return run, (shape[1], shape[2]), outputs[1]
 
 
-def _load_saved_model(folder: Path, metadata: Metadata) -> tuple[Run, tuple[int, int], int]:
+def _load_saved_model(folder: Path, metadata: Metadata) -> tuple[PredictFn, tuple[int, int], int]:
     import_tensorflow()
     import tensorflow as tf
 

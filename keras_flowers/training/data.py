@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,21 +17,33 @@ from keras_flowers.errors import UserError
 from keras_flowers.inference.litert import available_cores
 from keras_flowers.training import tf_image
 
-WHOLE = 0
-"""The view of a photo that prediction sees: all of it, squashed, nothing changed."""
 
-MIRRORED = 1
-"""The view WHOLE with left and right exchanged."""
+class View:
+    """How a photo is shown to the network, by number: the number is part of the cache's key."""
 
-RANDOM = 2
-"""The first of the random views; there are as many as one asks for."""
+    FULL: Final = 0
+    """What prediction sees: all of the photo, squashed, nothing changed."""
+
+    FLIPPED: Final = 1
+    """The full view with left and right exchanged."""
+
+    @staticmethod
+    def random(index: int) -> int:
+        """The random crop `index`, from 0; there are as many as one asks for."""
+        return 2 + index
+
+    @staticmethod
+    def is_random(view: int) -> bool:
+        """Whether `view` is a random crop, which depends on the seed."""
+        return view >= View.random(0)
+
 
 _SHUFFLE_BUFFER = 512  # JPEG files in memory
 _UNBLENDED = 0.25  # share of the photos that are left alone where photos are blended
 
 
 @dataclass(frozen=True)
-class Photos:
+class LabelledPhotos:
     """The labelled photos of a split, still as JPEG bytes on disk.
 
     Attributes:
@@ -54,7 +66,7 @@ class Photos:
     positions: frozenset[tuple[str, int]]
     data_dir: str | None = None
 
-    def of_split(self, split: str) -> Photos:
+    def of_split(self, split: str) -> LabelledPhotos:
         """Another split of the same data set."""
         return load_photos(name_to_read(self.dataset), split, self.data_dir)
 
@@ -71,7 +83,7 @@ class Photos:
         return bool(upright.reduce(True, tf.logical_and))
 
 
-def load_photos(dataset: str, split: str, data_dir: str | None = None) -> Photos:
+def load_photos(dataset: str, split: str, data_dir: str | None = None) -> LabelledPhotos:
     """Opens a split; downloads and prepares the data set first where it is not there yet.
 
     Args:
@@ -109,7 +121,7 @@ def load_photos(dataset: str, split: str, data_dir: str | None = None) -> Photos
         ) from None
     if info.num_examples == 0:
         raise UserError(f"the split {split!r} of {dataset} holds no photos")
-    return Photos(
+    return LabelledPhotos(
         dataset=builder.info.full_name,
         split=split,
         labels=tuple(features["label"].names),
@@ -126,7 +138,7 @@ def load_photos(dataset: str, split: str, data_dir: str | None = None) -> Photos
 
 
 def name_to_read(full_name: str) -> str:
-    """What `load_photos` calls a data set that `Photos.dataset` names.
+    """What `load_photos` calls a data set that `LabelledPhotos.dataset` names.
 
     Where TFDS writes name/version it reads name:version.
 
@@ -137,16 +149,16 @@ def name_to_read(full_name: str) -> str:
     return f"{name}:{version}" if name else full_name
 
 
-def overlap(one: Photos, other: Photos) -> bool:
+def overlap(one: LabelledPhotos, other: LabelledPhotos) -> bool:
     """Whether two splits of a data set share a photo."""
     return one.dataset == other.dataset and not one.positions.isdisjoint(other.positions)
 
 
 def pixels(
-    photos: Photos,
+    photos: LabelledPhotos,
     size: tuple[int, int],
     *,
-    view: int = WHOLE,
+    view: int = View.FULL,
     batch_size: int = 64,
     **options: Any,
 ) -> tf.data.Dataset:
@@ -167,13 +179,13 @@ def pixels(
 
 
 def pixels_of_views(
-    photos: Photos,
+    photos: LabelledPhotos,
     size: tuple[int, int],
     views: Sequence[int],
     *,
     seed: int = 0,
     batch_size: int = 64,
-    blend: bool = False,
+    mixup: bool = False,
     order: int | None = None,
 ) -> tf.data.Dataset:
     """Some views of each photo, which is decoded once for all of them; otherwise as `pixels`.
@@ -181,11 +193,11 @@ def pixels_of_views(
     Args:
         photos: What to read.
         size: Height and width of the result.
-        views: WHOLE, MIRRORED, or 2, 3, ... for a random crop, mirrored half of the time, with its
-            colours changed a little. Photo, view and seed determine it.
+        views: `View.FULL`, `View.FLIPPED`, or `View.random(i)` for a random crop, mirrored half of
+            the time, with its colours changed a little. Photo, view and seed determine it.
         seed: Of the random views.
         batch_size: Photos in a batch.
-        blend: Whether most photos have the same views of another photo laid over them (mixup,
+        mixup: Whether most photos have the same views of another photo laid over them (mixup,
             Zhang et al. 2018, but for the label, which stays that of the first).
         order: Seed of another order than the stored one.
 
@@ -204,9 +216,9 @@ def pixels_of_views(
         whole = tf_image.squash(photo, size)  # TensorFlow leaves it out where no view needs it
 
         def picture(view: int) -> tf.Tensor:
-            if view == WHOLE:
+            if view == View.FULL:
                 return whole
-            if view == MIRRORED:
+            if view == View.FLIPPED:
                 return tf.reverse(whole, axis=[1])
             return tf_image.random_view(photo, size, seed_of(view, index))
 
@@ -219,16 +231,16 @@ def pixels_of_views(
         pictures, label = read(*one)
         seeds = [seed_of(view, one[0]) for view in views]
         shares = [tf.random.stateless_uniform([1, 1, 1], s, 0, 1 / (1 - _UNBLENDED)) for s in seeds]
-        return _blend(pictures, read(*other)[0], tf.minimum(tf.stack(shares), 1.0)), label
+        return _mixup(pictures, read(*other)[0], tf.minimum(tf.stack(shares), 1.0)), label
 
     records = photos.records if order is None else _shuffled(photos.records, order)
-    if blend:
+    if mixup:
         records = tf.data.Dataset.zip(records, _shuffled(records, seed * 1000 + views[0]))
     early = tf.data.Options()
     early.experimental_warm_start = True  # decodes as soon as there is an iterator
     return (
         records.map(
-            read_two if blend else read, num_parallel_calls=available_cores(), deterministic=True
+            read_two if mixup else read, num_parallel_calls=available_cores(), deterministic=True
         )
         .batch(batch_size)
         .prefetch(2)
@@ -240,12 +252,12 @@ def _shuffled(records: tf.data.Dataset, seed: int) -> tf.data.Dataset:
     return records.shuffle(_SHUFFLE_BUFFER, seed, reshuffle_each_iteration=False)
 
 
-def _blend(one: tf.Tensor, other: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
+def _mixup(one: tf.Tensor, other: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
     mixed = share * tf.cast(one, tf.float32) + (1 - share) * tf.cast(other, tf.float32)
     return tf.saturate_cast(tf.round(mixed), tf.uint8)
 
 
-def some_pixels(photos: Photos, image_size: int, count: int = 64) -> npt.NDArray[np.uint8]:
+def some_pixels(photos: LabelledPhotos, image_size: int, count: int = 64) -> npt.NDArray[np.uint8]:
     """The first `count` photos, whole: uint8 [count, image_size, image_size, 3]."""
     batches = pixels(photos, (image_size, image_size), batch_size=count)
     first: npt.NDArray[np.uint8] = next(batches.as_numpy_iterator())[0]

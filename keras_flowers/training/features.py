@@ -28,9 +28,9 @@ from keras_flowers.errors import UserError
 from keras_flowers.files import atomic_replace, write_json
 from keras_flowers.inference.litert import LiteRTModel, available_cores
 from keras_flowers.training import data, tflite
-from keras_flowers.training.data import Photos
+from keras_flowers.training.data import LabelledPhotos, View
 
-Run: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+PredictFn: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 Batch: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 """What goes in, and what is right: int64 [B] classes or float32 [B, classes] probabilities."""
 
@@ -123,10 +123,10 @@ class StreamedPhotos:
         teacher_key: What tells the teacher from others.
     """
 
-    photos: Photos
+    photos: LabelledPhotos
     size: tuple[int, int]
     seed: int
-    teacher: Run | None = None
+    teacher: PredictFn | None = None
     teacher_key: str = ""
 
     def checksum(self) -> int:
@@ -137,14 +137,14 @@ class StreamedPhotos:
     def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[Batch]:
         """A random view of every photo once an epoch; see `CachedFeatures.batches`."""
         for epoch in epochs:
-            view = data.RANDOM + epoch
+            view = View.random(epoch)
             batches = data.pixels(
                 self.photos,
                 self.size,
                 view=view,
                 seed=self.seed,
                 batch_size=batch_size,
-                blend=self.teacher is not None,
+                mixup=self.teacher is not None,
                 order=seed * 1000 + epoch,
             )
             for pixels, labels in batches.as_numpy_iterator():
@@ -192,19 +192,19 @@ class FeatureExtractor:
         self._folder = folder
 
     @functools.cached_property
-    def _engine(self) -> tuple[Run, str]:
+    def _engine(self) -> tuple[PredictFn, str]:
         """Made when first needed: it takes seconds."""
         return engine_for(self._trunk)
 
     def features(
-        self, photos: Photos, views: Sequence[int], *, blend: bool = False
+        self, photos: LabelledPhotos, views: Sequence[int], *, mixup: bool = False
     ) -> CachedFeatures:
         """Runs the frozen part over views of `photos`, or reads what was kept of an earlier pass.
 
         Args:
             photos: The photos.
             views: Which views, as `data.pixels_of_views` numbers them.
-            blend: As `data.pixels_of_views` takes it.
+            mixup: As `data.pixels_of_views` takes it.
 
         Raises:
             UserError: A feature is not a finite number.
@@ -218,15 +218,15 @@ class FeatureExtractor:
                 "files": photos.fingerprint,
                 "image_size": list(self._size),
                 "view": view,
-                "blend": blend,
-                "seed": self._seed if blend or view >= data.RANDOM else None,
+                "blend": mixup,
+                "seed": self._seed if mixup or View.is_random(view) else None,
             }
             for view in views
         }
         kept = {view: _read(self._folder, key) for view, key in keys.items()}
         missing = {view: key for view, key in keys.items() if kept[view] is None}
         if missing:
-            self._run(photos, missing, blend)
+            self._run(photos, missing, mixup)
             kept |= {view: _read(self._folder, key) for view, key in missing.items()}
         else:
             print(
@@ -235,10 +235,10 @@ class FeatureExtractor:
         found = [one for one in kept.values() if one is not None]
         return CachedFeatures([features for features, _ in found], found[0][1])
 
-    def _run(self, photos: Photos, keys: dict[int, dict[str, Any]], blend: bool) -> None:
+    def _run(self, photos: LabelledPhotos, keys: dict[int, dict[str, Any]], mixup: bool) -> None:
         """Runs the frozen part over some views, and keeps the features of each under its key."""
         # Blended, each view has photos of its own laid over it: nothing to decode once for all.
-        at_a_time = 1 if blend else _VIEWS_AT_A_TIME
+        at_a_time = 1 if mixup else _VIEWS_AT_A_TIME
         with tqdm(
             total=len(keys) * photos.count,
             desc=f"{photos.split}: features",
@@ -253,7 +253,7 @@ class FeatureExtractor:
                     views,
                     seed=self._seed,
                     batch_size=photos_at_a_time(self._size, len(views)),
-                    blend=blend,
+                    mixup=mixup,
                 ).as_numpy_iterator()  # decodes while the engine is being made
                 run, engine = self._engine
                 bar.set_description(f"{photos.split}: features through {engine}", refresh=False)
@@ -273,7 +273,7 @@ def photos_at_a_time(size: tuple[int, int], views: int) -> int:
     return max((20 << 20) // (height * width * 3 * views), 1)
 
 
-def engine_for(trunk: keras.Model) -> tuple[Run, str]:
+def engine_for(trunk: keras.Model) -> tuple[PredictFn, str]:
     """How the frozen part is run here, and its name: the one place where that is chosen."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
@@ -285,7 +285,7 @@ def engine_for(trunk: keras.Model) -> tuple[Run, str]:
 
 
 def _run_and_keep(
-    run: Run,
+    run: PredictFn,
     batches: Iterator[Batch],
     count: int,
     keys: dict[Path, dict[str, Any]],

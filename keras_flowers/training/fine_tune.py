@@ -20,7 +20,7 @@ import numpy.typing as npt
 from keras_flowers.errors import UserError
 from keras_flowers.training import data
 from keras_flowers.training.config import TrainConfig
-from keras_flowers.training.data import Photos
+from keras_flowers.training.data import LabelledPhotos, View
 from keras_flowers.training.features import (
     CachedFeatures,
     FeatureExtractor,
@@ -30,7 +30,7 @@ from keras_flowers.training.features import (
 )
 from keras_flowers.training.fit import FitSettings, History, fit
 from keras_flowers.training.metrics import softmax
-from keras_flowers.training.model import cut, logits_of, unfreeze_base
+from keras_flowers.training.model import logits_of, split_at, unfreeze_base
 from keras_flowers.training.run_directory import find_model, load_model
 
 ALL = "all"
@@ -43,7 +43,9 @@ WARMUP = 0.05
 the base has learned."""
 
 
-def load_teacher(path: Path, train: Photos, scored: list[Photos], image_size: int) -> keras.Model:
+def load_teacher(
+    path: Path, train: LabelledPhotos, scored: list[LabelledPhotos], image_size: int
+) -> keras.Model:
     """Loads a finished model as a teacher.
 
     Args:
@@ -83,8 +85,8 @@ def fine_tune(
     config: TrainConfig,
     model: keras.Model,
     teacher: keras.Model | None,
-    train: Photos,
-    validation: Photos | None,
+    train: LabelledPhotos,
+    validation: LabelledPhotos | None,
     *,
     extractor_of: Callable[[keras.Model], FeatureExtractor],
     checkpoint: Path,
@@ -98,12 +100,12 @@ def fine_tune(
         model: With a trained head, not yet divided by a temperature.
         teacher: pixels -> logits; None: the labels are learned.
         train: The photos to learn from.
-        validation: Photos to watch; they change nothing.
+        validation: LabelledPhotos to watch; they change nothing.
         extractor_of: `features.FeatureExtractor` but for its seed and folder.
         checkpoint: The file for the state.
     """
     assert config.fine_tune is not None
-    blend = teacher is not None
+    mixup = teacher is not None
     to_learn: CachedFeatures | StreamedPhotos
     to_watch: CachedFeatures | StreamedPhotos | None = None
 
@@ -118,22 +120,22 @@ def fine_tune(
             size,
             config.seed,
             teacher=None if run_teacher is None else lambda pixels: soften(run_teacher(pixels)),
-            teacher_key=f"{digest_of(teacher)} {config.distillation_temperature}" if blend else "",
+            teacher_key=f"{digest_of(teacher)} {config.distillation_temperature}" if mixup else "",
         )
         if validation is not None:
             to_watch = StreamedPhotos(validation, size, config.seed)
     else:
-        trunk, tail = cut(model, config.fine_tune)
-        views = range(data.RANDOM, data.RANDOM + config.fine_tune_views)
+        trunk, tail = split_at(model, config.fine_tune)
+        views = [View.random(i) for i in range(config.fine_tune_views)]
         extractor = extractor_of(trunk)
-        to_learn = extractor.features(train, views, blend=blend)
+        to_learn = extractor.features(train, views, mixup=mixup)
         if teacher is not None:
-            answers = extractor_of(teacher).features(train, views, blend=blend)
+            answers = extractor_of(teacher).features(train, views, mixup=mixup)
             to_learn = dataclasses.replace(
                 to_learn, targets=[soften(one[:]) for one in answers.views]
             )
         if validation is not None:
-            to_watch = extractor.features(validation, [data.WHOLE])
+            to_watch = extractor.features(validation, [View.FULL])
     unfreeze_base(tail)
     return fit(
         tail,
@@ -144,7 +146,7 @@ def fine_tune(
             batch_size=BATCH_SIZE,
             learning_rate=config.fine_tune_learning_rate,
             weight_decay=config.weight_decay,
-            label_smoothing=0.0 if blend else config.label_smoothing,
+            label_smoothing=0.0 if mixup else config.label_smoothing,
             seed=config.seed,
             warmup=WARMUP,
         ),

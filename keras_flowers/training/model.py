@@ -45,7 +45,7 @@ def build_model(
     """Builds the classifier; every layer of the base is frozen, batch norm in inference mode.
 
     All layers lie flat in one functional graph, so that it can be cut at any layer's output:
-    see `cut`.
+    see `split_at`.
 
     Args:
         base: A name in `bases.BASES`, or the path of a saved `.keras` feature extractor that takes
@@ -127,7 +127,7 @@ def recompute_batch_norm_statistics(model: keras.Model, pixels: npt.NDArray[np.u
         one.momentum = momentum
 
 
-def cut(model: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
+def split_at(model: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
     """Cuts the model behind `layer` into the trunk below and the tail above.
 
     Both share their variables with `model`: when the tail has been trained on the trunk's output,

@@ -66,7 +66,7 @@ def settings_of(model_path: Path) -> dict[str, Any]:
     return load_settings(config) if config.is_file() else {}
 
 
-def photos_of(model_path: Path, split: str, data_dir: str | None = None) -> data.Photos:
+def photos_of(model_path: Path, split: str, data_dir: str | None = None) -> data.LabelledPhotos:
     """A split of the data set that a model was trained on, as its provenance names it.
 
     Args:

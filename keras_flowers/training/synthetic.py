@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw
 
 from keras_flowers.files import atomic_replace
 from keras_flowers.training import data
-from keras_flowers.training.model import build_model, cut
+from keras_flowers.training.model import build_model, split_at
 
 DATASET = "drawn_flowers"
 
@@ -93,7 +93,7 @@ def prepare(folder: Path) -> Path:
         # deeper layers need trained ones.
         model = build_model("MobileNet_0.25", _IMAGE_SIZE, 2, random_weights_for=pixels)
         with atomic_replace(path) as temporary:
-            cut(model, "conv_pw_5_relu")[0].save(temporary)
+            split_at(model, "conv_pw_5_relu")[0].save(temporary)
     return path
 
 

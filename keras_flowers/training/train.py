@@ -17,12 +17,13 @@ from keras_flowers.errors import UserError
 from keras_flowers.files import atomic_replace_all, exclusive_lock, write_json, write_text
 from keras_flowers.system import import_tensorflow
 from keras_flowers.training.config import TrainConfig
+from keras_flowers.training.data import View
 from keras_flowers.training.run_directory import FINISHED, refuse_finished, remove_checkpoints
 
 if TYPE_CHECKING:
     import keras
 
-    from keras_flowers.training.data import Photos
+    from keras_flowers.training.data import LabelledPhotos
     from keras_flowers.training.features import CachedFeatures
     from keras_flowers.training.fit import History
     from keras_flowers.training.metrics import Scores
@@ -67,8 +68,8 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
         FEATURES,
         apply_temperature,
         build_model,
-        cut,
         image_size_of,
+        split_at,
     )
 
     started = time.monotonic()
@@ -107,8 +108,8 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
         f"{train.count} photos of {train.dataset} {train.split}, {len(train.labels)} classes"
     )
     if config.fine_tune not in (None, fine_tune.ALL):
-        cut(model, config.fine_tune)  # refuses a wrong layer before time is spent
-    trunk, tail = cut(model, FEATURES)
+        split_at(model, config.fine_tune)  # refuses a wrong layer before time is spent
+    trunk, tail = split_at(model, FEATURES)
     extractor_of = functools.partial(
         features.FeatureExtractor,
         seed=config.seed,
@@ -117,7 +118,7 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
     extractor = extractor_of(trunk)
     kept = Kept(
         extractor.features(train, range(config.views)),
-        extractor.features(validation, [data.WHOLE]) if chooses else None,
+        extractor.features(validation, [View.FULL]) if chooses else None,
     )
     config, history = _fit_head(config, tail, kept, run)
     if config.fine_tune is not None:
@@ -131,10 +132,10 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
             checkpoint=run / "checkpoints" / "fine_tune.npz",
         )
         history += [{**row, "epoch": row["epoch"] + len(history)} for row in more]
-        trunk, tail = cut(model, FEATURES)
+        trunk, tail = split_at(model, FEATURES)
         extractor = extractor_of(trunk)
         if chooses:
-            kept = kept._replace(validation=extractor.features(validation, [data.WHOLE]))
+            kept = kept._replace(validation=extractor.features(validation, [View.FULL]))
     if config.temperature is None:
         assert kept.validation is not None
         answers = fit.predict(tail, kept.validation)
@@ -146,7 +147,7 @@ def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
     if kept.validation is not None:
         answers = fit.predict(tail, kept.validation)
         scores[validation.split] = metrics.score(answers, kept.validation.labels)
-    kept_test = extractor.features(test, [data.WHOLE])
+    kept_test = extractor.features(test, [View.FULL])
     scores[test.split] = metrics.score(fit.predict(tail, kept_test), kept_test.labels)
     seconds = time.monotonic() - started
     _write_run(config, run, model, train, scores, history, seconds)
@@ -204,7 +205,7 @@ def _write_run(
     config: TrainConfig,
     run: Path,
     model: keras.Model,
-    train: Photos,
+    train: LabelledPhotos,
     scores: dict[str, Scores],
     history: History,
     seconds: float,
@@ -282,7 +283,7 @@ def _write_logs(folder: Path, history: History) -> None:
 
 
 def _report(
-    config: TrainConfig, run: Path, train: Photos, scores: dict[str, Scores], seconds: float
+    config: TrainConfig, run: Path, train: LabelledPhotos, scores: dict[str, Scores], seconds: float
 ) -> None:
     print(f"\n{config.base}, trained on {train.count} photos ({train.split}) in {seconds:.0f} s")
     for split, one in scores.items():

@@ -19,7 +19,7 @@ from conftest import COLOURS
 from PIL import ExifTags, Image
 
 from keras_flowers.commands import predict
-from keras_flowers.commands.predict import Answer, Photo
+from keras_flowers.commands.predict import Answer, PhotoInput
 from keras_flowers.errors import UserError
 from keras_flowers.inference import camera, chart
 from keras_flowers.inference.classifier import Prediction, load_classifier
@@ -394,7 +394,7 @@ def test_photo_that_vanishes_meanwhile_has_a_row(
 def test_rows_keep_the_order_of_many_photos(colour_model: Path) -> None:
     data = [encode(Image.new("RGB", (30, 20), colour), "PNG") for colour in COLOURS.values()]
     order = np.random.default_rng(0).integers(0, 3, 100)
-    photos = [Photo(str(n), data[colour]) for n, colour in enumerate(order)]
+    photos = [PhotoInput(str(n), data[colour]) for n, colour in enumerate(order)]
     classifier = load_classifier(colour_model, workers=3)
     answers = list(predict.predict_photos(classifier, photos, workers=3))
     assert [answer.photo.name for answer in answers] == [str(n) for n in range(100)]
@@ -408,11 +408,11 @@ def test_no_more_than_a_few_dozen_photos_are_held(colour_model: Path) -> None:
     data = encode(Image.new("RGB", (30, 20)), "PNG")
     taken = 0
 
-    def photos() -> Iterator[Photo]:
+    def photos() -> Iterator[PhotoInput]:
         nonlocal taken
         for _ in range(1000):
             taken += 1
-            yield Photo("photo", data)
+            yield PhotoInput("photo", data)
 
     answers = predict.predict_photos(load_classifier(colour_model), photos(), workers=2)
     ahead = [taken - given for given, _ in enumerate(answers)]
@@ -574,5 +574,5 @@ def test_help_teaches_by_examples(run: Any, capsys: pytest.CaptureFixture[str]) 
 def test_row_does_not_say_certain_of_what_is_not() -> None:
     file = io.StringIO()
     prediction = Prediction(("rose", "iris"), np.array([0.9999998, 2e-7], np.float32))
-    predict.Rows(file, "text", top_k=1, width=5).write(Answer(Photo("a.jpg", b""), prediction))
+    predict.Rows(file, "text", top_k=1, width=5).write(Answer(PhotoInput("a.jpg", b""), prediction))
     assert file.getvalue() == "a.jpg  rose  >99.9%\n"

@@ -159,7 +159,7 @@ def test_savedmodel_runs_in_tensorflow_without_our_code(
     for process, (_, errors) in zip(processes, outputs, strict=True):
         assert process.returncode == 0, errors
     answer = json.loads(outputs[0][0].splitlines()[-1])
-    expected = load_classifier(folder).run(exported.pixels[:1])[0]
+    expected = load_classifier(folder).probabilities(exported.pixels[:1])[0]
     assert answer["class"] == NAMES[expected.argmax()]
     assert answer["unreadable"] == ""
     np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
@@ -221,7 +221,9 @@ def test_tflite_takes_any_batch(exported: Exported, variant: str) -> None:  # no
     interpreter.set_tensor(pixels["index"], exported.pixels[:7].astype(pixels["dtype"]))
     interpreter.invoke()
     together = interpreter.get_tensor(answer["index"]) * (answer["quantization"][0] or 1)
-    np.testing.assert_allclose(together, load_classifier(path).run(exported.pixels[:7]), atol=0.01)
+    np.testing.assert_allclose(
+        together, load_classifier(path).probabilities(exported.pixels[:7]), atol=0.01
+    )
 
 
 def test_float16_and_int8_are_smaller(exported: Exported) -> None:  # noqa: F811

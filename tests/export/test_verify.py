@@ -244,9 +244,9 @@ def test_command_line_ends_with_what_it_found(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shown: list[verify.Photos] = []
+    shown: list[verify.VerificationPhotos] = []
 
-    def found(broken: list[str]) -> Callable[[Path, verify.Photos], verify.Report]:
+    def found(broken: list[str]) -> Callable[[Path, verify.VerificationPhotos], verify.Report]:
         answer = dataclasses.replace(report, broken=broken)
         return lambda run, photos: shown.append(photos) or answer
 

@@ -212,7 +212,7 @@ def photo_case(folder: Path) -> Case:
         data = mutated(choose, choose.choice(photos[kind]), everything)
         if kind == "PNG" and choose.random() < 0.5:
             data = with_right_checksums(data)
-        (answer,) = predict.predict_photos(classifier, [predict.Photo("x", data)], workers=1)
+        (answer,) = predict.predict_photos(classifier, [predict.PhotoInput("x", data)], workers=1)
         if answer.error:
             raise UserError(answer.error)
 

@@ -18,8 +18,9 @@ import keras
 from keras_flowers.errors import UserError
 from keras_flowers.training import data, synthetic, train
 from keras_flowers.training.config import TrainConfig
+from keras_flowers.training.data import View
 from keras_flowers.training.features import FeatureExtractor, StreamedPhotos
-from keras_flowers.training.model import OUTPUT, build_model, cut, logits_of
+from keras_flowers.training.model import OUTPUT, build_model, logits_of, split_at
 
 CUT = "conv1_relu"
 """The layer of the drawn flowers' base that no other leads around."""
@@ -158,12 +159,12 @@ def test_blended_photos_are_of_two_and_depend_on_the_seed_alone(frozen: TrainCon
     photos = data.load_photos(synthetic.DATASET, "validation", frozen.cache_dir)
 
     def view(**options: Any) -> np.ndarray:
-        batches = data.pixels(photos, (96, 96), view=data.WHOLE, **options)
+        batches = data.pixels(photos, (96, 96), view=View.FULL, **options)
         return np.concatenate([pixels for pixels, _ in batches.as_numpy_iterator()]).astype(int)
 
-    plain, blended = view(), view(blend=True)
-    np.testing.assert_array_equal(blended, view(blend=True, batch_size=7))
-    assert (blended != view(blend=True, seed=1)).mean() > 0.3
+    plain, blended = view(), view(mixup=True)
+    np.testing.assert_array_equal(blended, view(mixup=True, batch_size=7))
+    assert (blended != view(mixup=True, seed=1)).mean() > 0.3
     alone = (blended == plain).all(axis=(1, 2, 3)).mean()
     assert 0.1 < alone < 0.45
     # A blend lies between its photos: share * one + (1 - share) * other.
@@ -203,10 +204,10 @@ def test_answers_of_another_teacher_are_another_training(frozen: TrainConfig) ->
 
 def test_tail_on_kept_activations_is_the_full_model(tuned: TrainConfig) -> None:
     model = keras.saving.load_model(tuned.run_dir / "model.keras")
-    trunk, tail = cut(model, CUT)
+    trunk, tail = split_at(model, CUT)
     photos = data.load_photos(synthetic.DATASET, "test", tuned.cache_dir)
     kept = FeatureExtractor(trunk, seed=0, folder=Path(tuned.cache_dir) / "features").features(
-        photos, [data.WHOLE]
+        photos, [View.FULL]
     )
     pixels = np.concatenate([p for p, _ in data.pixels(photos, (96, 96)).as_numpy_iterator()])
     np.testing.assert_allclose(

@@ -250,12 +250,12 @@ def test_every_version_gives_the_same_probabilities(
     exported: Exported,  # noqa: F811
     classifiers: dict[str, Classifier],
 ) -> None:
-    expected = classifiers["Keras"].run(exported.pixels)
+    expected = classifiers["Keras"].probabilities(exported.pixels)
     assert (expected.argmax(1) == exported.classes).mean() > 0.75
     for name, allowed in (("SavedModel", 1e-3), ("float32", 1e-3), ("float16", 0.1)):
-        found = classifiers[name].run(exported.pixels)
+        found = classifiers[name].probabilities(exported.pixels)
         assert np.abs(found - expected).max() < allowed, name
-    found = classifiers["int8"].run(exported.pixels)
+    found = classifiers["int8"].probabilities(exported.pixels)
     assert (found.argmax(1) == expected.argmax(1)).mean() > 0.85
     assert np.abs(found - expected).mean() < 0.03
 
@@ -269,7 +269,7 @@ def test_how_a_photo_lies_changes_no_answer(
     exported: Exported,  # noqa: F811
     classifiers: dict[str, Classifier],
 ) -> None:
-    surest = classifiers["Keras"].run(exported.pixels).max(axis=1).argmax()
+    surest = classifiers["Keras"].probabilities(exported.pixels).max(axis=1).argmax()
     # Of whole JPEG blocks: turned by the camera or by us, they hold the same.
     picture = Image.open(BytesIO(exported.photos[surest])).resize((208, 144))
     files = [
@@ -280,9 +280,9 @@ def test_how_a_photo_lies_changes_no_answer(
     as_pillow_reads = np.stack([image.read_pixels(one, (SIZE, SIZE)) for one in files])
     serve = load_saved_model(exported.run).signatures
     answers = {
-        "Keras": classifiers["Keras"].run(as_keras_reads),
+        "Keras": classifiers["Keras"].probabilities(as_keras_reads),
         "SavedModel": serve["serving_default"](image_bytes=tf.constant(files))["probabilities"],
-        **{name: classifiers[name].run(as_pillow_reads) for name in VARIANTS},
+        **{name: classifiers[name].probabilities(as_pillow_reads) for name in VARIANTS},
     }
     for name, answer in answers.items():
         rows = np.asarray(answer)
@@ -290,5 +290,5 @@ def test_how_a_photo_lies_changes_no_answer(
         assert np.ptp(rows, axis=0).max() < 0.02, name
     # The orientation does matter: without the tag some photo gets another answer.
     sideways = exported.pixels.swapaxes(1, 2)
-    run = classifiers["Keras"].run
+    run = classifiers["Keras"].probabilities
     assert np.abs(run(sideways) - run(exported.pixels)).max() > 0.02

@@ -13,6 +13,7 @@ from keras_flowers.inference.classifier import load_classifier
 from keras_flowers.inference.litert import available_cores
 from keras_flowers.training import data, train
 from keras_flowers.training.config import TrainConfig
+from keras_flowers.training.data import View
 from keras_flowers.training.evaluate import predict_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +50,7 @@ def test_int8_that_ships_answers_as_float16_does() -> None:
         classifier = load_classifier(
             SHIPPED / f"flowers102_{variant}.tflite", workers=available_cores()
         )
-        batches = data.pixels(photos, classifier.image_size, view=data.RANDOM, blend=True)
-        probabilities, _ = predict_dataset(classifier.run, batches.as_numpy_iterator())
+        batches = data.pixels(photos, classifier.image_size, view=View.random(0), mixup=True)
+        probabilities, _ = predict_dataset(classifier.probabilities, batches.as_numpy_iterator())
         answers.append(probabilities.argmax(axis=1))
     assert (answers[0] == answers[1]).mean() > 0.98

@@ -28,10 +28,11 @@ from keras_flowers.inference.classifier import load_classifier
 from keras_flowers.inference.metadata import read_metadata
 from keras_flowers.training import data, run_directory, synthetic, tf_image, train
 from keras_flowers.training.config import TrainConfig
+from keras_flowers.training.data import View
 from keras_flowers.training.evaluate import predict_dataset
 from keras_flowers.training.features import CachedFeatures, FeatureExtractor, NpyRows
 from keras_flowers.training.fit import FitSettings, fit, predict
-from keras_flowers.training.model import FEATURES, build_head, cut
+from keras_flowers.training.model import FEATURES, build_head, split_at
 from keras_flowers.training.whitening import fit_whitening, measure_moments
 
 SETTINGS = FitSettings(
@@ -65,7 +66,7 @@ def test_drawn_flowers_are_learned(run: Path) -> None:
 
 def test_shuffled_labels_are_not_learned(run: Path, config: TrainConfig) -> None:
     """The negative twin: what passes the gate above passes it because the labels are right."""
-    model = load_classifier(run).run
+    model = load_classifier(run).probabilities
     photos = data.load_photos(synthetic.DATASET, "test", config.cache_dir)
     probabilities, labels = predict_dataset(
         model, data.pixels(photos, (96, 96)).as_numpy_iterator()
@@ -237,13 +238,13 @@ def test_views_depend_on_photo_view_and_seed_alone(run: Path, config: TrainConfi
         batches = data.pixels(photos, (96, 96), view=number, seed=seed, batch_size=batch_size)
         return np.concatenate([pixels for pixels, _ in batches.as_numpy_iterator()])
 
-    np.testing.assert_array_equal(view(data.MIRRORED), view(data.WHOLE)[:, :, ::-1])
+    np.testing.assert_array_equal(view(View.FLIPPED), view(View.FULL)[:, :, ::-1])
     np.testing.assert_array_equal(view(2), view(2, batch_size=4))
     assert (view(2) != view(3)).mean() > 0.5
     assert (view(2) != view(2, seed=1)).mean() > 0.5
-    together = data.pixels_of_views(photos, (96, 96), [3, data.MIRRORED, 2], batch_size=4)
+    together = data.pixels_of_views(photos, (96, 96), [3, View.FLIPPED, 2], batch_size=4)
     found = np.concatenate([pixels for pixels, _ in together.as_numpy_iterator()])
-    expected = np.stack([view(3), view(data.MIRRORED), view(2)], axis=1)
+    expected = np.stack([view(3), view(View.FLIPPED), view(2)], axis=1)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -267,7 +268,7 @@ def parts(run: Path, config: TrainConfig) -> tuple:
     """The model's trunk and tail, and the kept features of the drawn training photos."""
     keras = pytest.importorskip("keras")
     model = keras.saving.load_model(run / "model.keras")
-    trunk, tail = cut(model, FEATURES)
+    trunk, tail = split_at(model, FEATURES)
     photos = data.load_photos(synthetic.DATASET, "train", config.cache_dir)
     kept = FeatureExtractor(trunk, seed=0, folder=Path(config.cache_dir) / "features").features(
         photos, [0]
