@@ -1,13 +1,21 @@
-"""Imports TensorFlow and Keras without their start-up chatter, or says how to install them."""
+"""The machine and the process: cores, standard streams, TensorFlow imported without its chatter."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 
 from keras_flowers.errors import missing_extra
+
+
+def available_cores() -> int:
+    """The cores this process may use (a container often has fewer than the machine)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def import_tensorflow() -> None:
@@ -24,7 +32,7 @@ def import_tensorflow() -> None:
     # Errors too: those that matter are exceptions as well, those that do not puzzle people.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with standard_error_closed():
+        with standard_error_held_back():
             import keras  # noqa: F401
             import tensorflow as tf
 
@@ -34,16 +42,50 @@ def import_tensorflow() -> None:
 
 
 @contextlib.contextmanager
-def standard_error_closed() -> Iterator[None]:
-    """Discards what is written to standard error meanwhile."""
-    # At the level of the file descriptor: the lines come from C++, not through sys.stderr.
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nothing = os.open(os.devnull, os.O_WRONLY)
+def standard_error_held_back(
+    passed_on: Callable[[bytes], bool] = lambda line: False,
+) -> Iterator[None]:
+    """Holds back what is written to standard error meanwhile, from C++ as well as from Python.
+
+    Args:
+        passed_on: Which of the lines, as bytes, are written after all, at the end.
+    """
+    if sys.stderr is not None:
+        sys.stderr.flush()
     try:
-        os.dup2(nothing, 2)
+        kept = os.dup(2)
+    except OSError:  # closed: there is nothing to hold back
         yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
+        return
+    with tempfile.TemporaryFile() as held:
+        # At the level of the file descriptor: C++ does not write through sys.stderr.
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            if sys.stderr is not None:
+                sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            held.seek(0)
+            for line in held:
+                if passed_on(line):
+                    os.write(2, line)
+
+
+def open_standard_streams() -> None:
+    """Opens the standard streams that the process was started without, so that they lead nowhere.
+
+    Without them `print` fails or says nothing, and the first files that the process opens take
+    their numbers: what a library in C writes to standard error would go into a photo.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))

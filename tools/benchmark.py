@@ -34,7 +34,7 @@ from keras_flowers.commands.exit import EXIT_SOME_FAILED, exit_with
 from keras_flowers.errors import UserError
 from keras_flowers.files import read_json, write_json
 from keras_flowers.inference.classifier import default_model
-from keras_flowers.inference.litert import available_cores
+from keras_flowers.system import available_cores
 from keras_flowers.training.data import View
 from keras_flowers.training.train import FINISHED
 

@@ -34,8 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     options = _parse(argv)
     from keras_flowers.inference.classifier import load_classifier
-    from keras_flowers.inference.litert import available_cores
-    from keras_flowers.system import import_tensorflow
+    from keras_flowers.system import available_cores, import_tensorflow
 
     import_tensorflow()
     from tqdm import tqdm

@@ -26,6 +26,7 @@ from keras_flowers.commands.exit import EXIT_BAD_INPUT, EXIT_SOME_FAILED, exit_w
 from keras_flowers.errors import UserError
 from keras_flowers.inference.classifier import Classifier, Prediction, load_classifier, percent
 from keras_flowers.inference.exif import CaptureInfo, read_capture_info
+from keras_flowers.inference.flowers import flower_named
 from keras_flowers.inference.image import (
     MAX_BYTES,
     PHOTO_SUFFIXES,
@@ -37,8 +38,8 @@ from keras_flowers.inference.image import (
     read_pixels,
     squash,
 )
-from keras_flowers.inference.labels import flower_named, read_category_names
-from keras_flowers.inference.litert import available_cores
+from keras_flowers.inference.labels import read_category_names
+from keras_flowers.system import available_cores
 
 STDIN = "-"
 MAX_BARS = 10

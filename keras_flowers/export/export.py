@@ -17,8 +17,8 @@ from keras_flowers.export import tflite_metadata
 from keras_flowers.export.int8 import convert_int8
 from keras_flowers.files import atomic_replace
 from keras_flowers.inference.classifier import load_classifier
-from keras_flowers.inference.litert import available_cores
 from keras_flowers.inference.metadata import Metadata, add_to_saved_model
+from keras_flowers.system import available_cores
 from keras_flowers.training import data, tf_image, tflite
 from keras_flowers.training.evaluate import predict_dataset
 from keras_flowers.training.metrics import top_k_correct

@@ -35,7 +35,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from keras_flowers.inference.litert import LiteRTModel, available_cores
+from keras_flowers.inference.litert import LiteRTModel
+from keras_flowers.system import available_cores
 from keras_flowers.training import tflite
 from keras_flowers.training.model import FEATURES, OUTPUT, POOLED, signed_sqrt
 

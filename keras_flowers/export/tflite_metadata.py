@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import flatbuffers
 import numpy as np
 
-from keras_flowers.inference.labels import flower_named
+from keras_flowers.inference.flowers import flower_named
 from keras_flowers.inference.metadata import LABELS_MEMBER, Metadata, add_to_archive
 
 SCIENTIFIC_MEMBER = "labels_la.txt"

@@ -26,7 +26,7 @@ from PIL import Image
 from keras_flowers import files
 from keras_flowers.errors import UserError
 from keras_flowers.inference.classifier import percent
-from keras_flowers.inference.labels import flower_named
+from keras_flowers.inference.flowers import flower_named
 
 SOFTWARE = "keras_flowers"
 """Written into every picture, so that one of ours is known from the user's photos."""

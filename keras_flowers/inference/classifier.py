@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from keras_flowers.errors import UserError
+from keras_flowers.errors import UserError, reason_of
 from keras_flowers.inference.image import Source, load_readers, read_pixels
 from keras_flowers.inference.litert import LiteRTModel, probe_in_subprocess
 from keras_flowers.inference.metadata import Metadata, read_metadata
@@ -200,7 +200,7 @@ def _load_keras(path: Path) -> tuple[PredictFn, tuple[int, int], int]:
         # Safe mode (the default) refuses Lambda layers: a stranger's file runs none of their code.
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
-        raise UserError(f"Keras cannot load {path} ({_first_line(error)})") from None
+        raise UserError(f"Keras cannot load {path} ({reason_of(error)})") from None
     shape, outputs = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
     if not (isinstance(shape, tuple) and len(shape) == 4 and shape[1] and shape[2]):
         raise UserError(f"{path} is not a classifier of photos: its input has the shape {shape}")
@@ -211,7 +211,7 @@ def _load_keras(path: Path) -> tuple[PredictFn, tuple[int, int], int]:
         try:
             return np.asarray(model.predict_on_batch(pixels.astype(np.float32)))
         except Exception as error:
-            raise UserError(f"Keras cannot run {path} ({_first_line(error)})") from None
+            raise UserError(f"Keras cannot run {path} ({reason_of(error)})") from None
 
     return run, (shape[1], shape[2]), outputs[1]
 
@@ -223,7 +223,7 @@ def _load_saved_model(folder: Path, metadata: Metadata) -> tuple[PredictFn, tupl
     try:
         model = tf.saved_model.load(str(folder))
     except Exception as error:
-        raise UserError(f"TensorFlow cannot load {folder} ({_first_line(error)})") from None
+        raise UserError(f"TensorFlow cannot load {folder} ({reason_of(error)})") from None
     signatures = getattr(model, "signatures", None)
     signature: Any = signatures.get("images") if isinstance(signatures, Mapping) else None
     outputs = getattr(signature, "structured_outputs", {})
@@ -239,11 +239,7 @@ def _load_saved_model(folder: Path, metadata: Metadata) -> tuple[PredictFn, tupl
         try:
             answer = signature(images=tf.constant(pixels, tf.float32))
         except Exception as error:
-            raise UserError(f"TensorFlow cannot run {folder} ({_first_line(error)})") from None
+            raise UserError(f"TensorFlow cannot run {folder} ({reason_of(error)})") from None
         return np.asarray(answer["probabilities"].numpy())
 
     return run, metadata.image_size, int(outputs["probabilities"].shape[-1] or 0)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

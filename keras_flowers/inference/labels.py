@@ -1,38 +1,4 @@
-"""The 102 flowers in TFDS's order with their botanical names; reading and writing label files.
-
-The common names are TFDS's, spelled as it spells them; a name's place is the model's class index.
-They come with the photographs: Nilsback and Zisserman, "Automated flower classification over a
-large number of classes" (2008), labelled them with common names only.
-
-Scientific names and families are this package's addition, from general botanical reference, meant
-to be the names that Plants of the World Online accepts (so gaura is an Oenothera and the garden
-osteospermum a Dimorphotheca); they were not looked up there one by one. A common name that covers
-several species has only its genus or family here, as `Flower.rank` says:
-
->>> [flower.name for flower in FLOWERS if flower.rank == "cultivar group"]
-['prince of wales feathers', 'artichoke', 'bolero deep blue', 'bishop of llandaff',
- 'pink-yellow dahlia?']
->>> [flower.name for flower in FLOWERS if flower.rank == "family"]
-['bromelia']
->>> sum(flower.rank == "genus" for flower in FLOWERS)
-45
-
-A species is what the common name stands for; garden hybrids are photographed under many of them
-(cattleya, Lenten rose, Barbeton daisy). Where a class shows another plant than it is called after,
-the plant shown is given, as far as one can tell by eye from the photographs:
-
->>> for name in ("watercress", "ball moss", "mallow", "geranium", "pelargonium", "orange dahlia"):
-...     print(name, "->", FLOWERS[FLOWER_NAMES.index(name)].scientific_name)
-watercress -> Tropaeolum majus
-ball moss -> Wallisia
-mallow -> Callianthe
-geranium -> Pelargonium
-pelargonium -> Alyogyne
-orange dahlia -> Tithonia
-
-That is: garden nasturtiums, pink quills, flowering maples (sold as Abutilon), the florist's
-geranium, the lilac hibiscus and the Mexican sunflower.
-"""
+"""Label files: the names of a model's classes, as text a line each or as JSON with numbers."""
 
 from __future__ import annotations
 
@@ -41,154 +7,10 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-from keras_flowers.errors import UserError
-
-Rank: TypeAlias = Literal["species", "hybrid", "cultivar group", "genus", "family"]
-
-
-@dataclass(frozen=True)
-class Flower:
-    """One class of the data set.
-
-    Attributes:
-        name: Common name, as TFDS spells it.
-        scientific_name: Name of what `rank` says; of a cultivar group, the species or genus that
-            it was bred from. A hybrid has a multiplication sign: "Iris × germanica".
-        rank: How closely the class is named.
-        family: Botanical family.
-    """
-
-    name: str
-    scientific_name: str
-    rank: Rank
-    family: str
-
-
-FLOWERS: tuple[Flower, ...] = (
-    # 0
-    Flower("pink primrose", "Oenothera speciosa", "species", "Onagraceae"),
-    Flower("hard-leaved pocket orchid", "Paphiopedilum micranthum", "species", "Orchidaceae"),
-    Flower("canterbury bells", "Campanula medium", "species", "Campanulaceae"),
-    Flower("sweet pea", "Lathyrus odoratus", "species", "Fabaceae"),
-    Flower("english marigold", "Calendula officinalis", "species", "Asteraceae"),
-    Flower("tiger lily", "Lilium lancifolium", "species", "Liliaceae"),
-    Flower("moon orchid", "Phalaenopsis amabilis", "species", "Orchidaceae"),
-    Flower("bird of paradise", "Strelitzia reginae", "species", "Strelitziaceae"),
-    Flower("monkshood", "Aconitum", "genus", "Ranunculaceae"),
-    Flower("globe thistle", "Echinops", "genus", "Asteraceae"),
-    # 10
-    Flower("snapdragon", "Antirrhinum majus", "species", "Plantaginaceae"),
-    Flower("colt's foot", "Tussilago farfara", "species", "Asteraceae"),
-    Flower("king protea", "Protea cynaroides", "species", "Proteaceae"),
-    Flower("spear thistle", "Cirsium vulgare", "species", "Asteraceae"),
-    Flower("yellow iris", "Iris pseudacorus", "species", "Iridaceae"),
-    Flower("globe-flower", "Trollius", "genus", "Ranunculaceae"),
-    Flower("purple coneflower", "Echinacea purpurea", "species", "Asteraceae"),
-    Flower("peruvian lily", "Alstroemeria", "genus", "Alstroemeriaceae"),
-    Flower("balloon flower", "Platycodon grandiflorus", "species", "Campanulaceae"),
-    Flower("giant white arum lily", "Zantedeschia aethiopica", "species", "Araceae"),
-    # 20
-    Flower("fire lily", "Gloriosa superba", "species", "Colchicaceae"),
-    Flower("pincushion flower", "Scabiosa", "genus", "Caprifoliaceae"),
-    Flower("fritillary", "Fritillaria meleagris", "species", "Liliaceae"),
-    Flower("red ginger", "Alpinia purpurata", "species", "Zingiberaceae"),
-    Flower("grape hyacinth", "Muscari", "genus", "Asparagaceae"),
-    Flower("corn poppy", "Papaver rhoeas", "species", "Papaveraceae"),
-    Flower("prince of wales feathers", "Celosia argentea", "cultivar group", "Amaranthaceae"),
-    Flower("stemless gentian", "Gentiana acaulis", "species", "Gentianaceae"),
-    Flower("artichoke", "Cynara cardunculus", "cultivar group", "Asteraceae"),
-    Flower("sweet william", "Dianthus barbatus", "species", "Caryophyllaceae"),
-    # 30
-    Flower("carnation", "Dianthus caryophyllus", "species", "Caryophyllaceae"),
-    Flower("garden phlox", "Phlox paniculata", "species", "Polemoniaceae"),
-    Flower("love in the mist", "Nigella damascena", "species", "Ranunculaceae"),
-    Flower("mexican aster", "Cosmos bipinnatus", "species", "Asteraceae"),
-    Flower("alpine sea holly", "Eryngium alpinum", "species", "Apiaceae"),
-    Flower("ruby-lipped cattleya", "Cattleya labiata", "species", "Orchidaceae"),
-    Flower("cape flower", "Nerine bowdenii", "species", "Amaryllidaceae"),
-    Flower("great masterwort", "Astrantia major", "species", "Apiaceae"),
-    Flower("siam tulip", "Curcuma alismatifolia", "species", "Zingiberaceae"),
-    Flower("lenten rose", "Helleborus orientalis", "species", "Ranunculaceae"),
-    # 40
-    Flower("barbeton daisy", "Gerbera jamesonii", "species", "Asteraceae"),
-    Flower("daffodil", "Narcissus", "genus", "Amaryllidaceae"),
-    Flower("sword lily", "Gladiolus", "genus", "Iridaceae"),
-    Flower("poinsettia", "Euphorbia pulcherrima", "species", "Euphorbiaceae"),
-    Flower("bolero deep blue", "Eustoma russellianum", "cultivar group", "Gentianaceae"),
-    Flower("wallflower", "Erysimum", "genus", "Brassicaceae"),
-    Flower("marigold", "Tagetes", "genus", "Asteraceae"),
-    Flower("buttercup", "Ranunculus", "genus", "Ranunculaceae"),
-    Flower("oxeye daisy", "Leucanthemum vulgare", "species", "Asteraceae"),
-    Flower("common dandelion", "Taraxacum officinale", "species", "Asteraceae"),
-    # 50
-    Flower("petunia", "Petunia", "genus", "Solanaceae"),
-    Flower("wild pansy", "Viola tricolor", "species", "Violaceae"),
-    Flower("primula", "Primula", "genus", "Primulaceae"),
-    Flower("sunflower", "Helianthus annuus", "species", "Asteraceae"),
-    Flower("pelargonium", "Alyogyne", "genus", "Malvaceae"),
-    Flower("bishop of llandaff", "Dahlia", "cultivar group", "Asteraceae"),
-    Flower("gaura", "Oenothera lindheimeri", "species", "Onagraceae"),
-    Flower("geranium", "Pelargonium", "genus", "Geraniaceae"),
-    Flower("orange dahlia", "Tithonia", "genus", "Asteraceae"),
-    Flower("pink-yellow dahlia?", "Dahlia", "cultivar group", "Asteraceae"),
-    # 60
-    Flower("cautleya spicata", "Cautleya spicata", "species", "Zingiberaceae"),
-    Flower("japanese anemone", "Eriocapitella", "genus", "Ranunculaceae"),
-    Flower("black-eyed susan", "Rudbeckia", "genus", "Asteraceae"),
-    Flower("silverbush", "Convolvulus cneorum", "species", "Convolvulaceae"),
-    Flower("californian poppy", "Eschscholzia californica", "species", "Papaveraceae"),
-    Flower("osteospermum", "Dimorphotheca", "genus", "Asteraceae"),
-    Flower("spring crocus", "Crocus vernus", "species", "Iridaceae"),
-    Flower("bearded iris", "Iris × germanica", "hybrid", "Iridaceae"),
-    Flower("windflower", "Anemonoides nemorosa", "species", "Ranunculaceae"),
-    Flower("tree poppy", "Romneya", "genus", "Papaveraceae"),
-    # 70
-    Flower("gazania", "Gazania", "genus", "Asteraceae"),
-    Flower("azalea", "Rhododendron", "genus", "Ericaceae"),
-    Flower("water lily", "Nymphaea", "genus", "Nymphaeaceae"),
-    Flower("rose", "Rosa", "genus", "Rosaceae"),
-    Flower("thorn apple", "Datura", "genus", "Solanaceae"),
-    Flower("morning glory", "Ipomoea", "genus", "Convolvulaceae"),
-    Flower("passion flower", "Passiflora", "genus", "Passifloraceae"),
-    Flower("lotus", "Nelumbo nucifera", "species", "Nelumbonaceae"),
-    Flower("toad lily", "Tricyrtis", "genus", "Liliaceae"),
-    Flower("anthurium", "Anthurium", "genus", "Araceae"),
-    # 80
-    Flower("frangipani", "Plumeria", "genus", "Apocynaceae"),
-    Flower("clematis", "Clematis", "genus", "Ranunculaceae"),
-    Flower("hibiscus", "Hibiscus", "genus", "Malvaceae"),
-    Flower("columbine", "Aquilegia", "genus", "Ranunculaceae"),
-    Flower("desert-rose", "Adenium obesum", "species", "Apocynaceae"),
-    Flower("tree mallow", "Malva", "genus", "Malvaceae"),
-    Flower("magnolia", "Magnolia", "genus", "Magnoliaceae"),
-    Flower("cyclamen", "Cyclamen", "genus", "Primulaceae"),
-    Flower("watercress", "Tropaeolum majus", "species", "Tropaeolaceae"),
-    Flower("canna lily", "Canna", "genus", "Cannaceae"),
-    # 90
-    Flower("hippeastrum", "Hippeastrum", "genus", "Amaryllidaceae"),
-    Flower("bee balm", "Monarda", "genus", "Lamiaceae"),
-    Flower("ball moss", "Wallisia", "genus", "Bromeliaceae"),
-    Flower("foxglove", "Digitalis", "genus", "Plantaginaceae"),
-    Flower("bougainvillea", "Bougainvillea", "genus", "Nyctaginaceae"),
-    Flower("camellia", "Camellia", "genus", "Theaceae"),
-    Flower("mallow", "Callianthe", "genus", "Malvaceae"),
-    Flower("mexican petunia", "Ruellia simplex", "species", "Acanthaceae"),
-    Flower("bromelia", "Bromeliaceae", "family", "Bromeliaceae"),
-    Flower("blanket flower", "Gaillardia", "genus", "Asteraceae"),
-    # 100
-    Flower("trumpet creeper", "Campsis radicans", "species", "Bignoniaceae"),
-    Flower("blackberry lily", "Iris domestica", "species", "Iridaceae"),
-)
-"""The classes in TFDS's order: `FLOWERS[i]` is class `i`, counted from 0."""
-
-FLOWER_NAMES: tuple[str, ...] = tuple(flower.name for flower in FLOWERS)
-"""The common names in TFDS's order."""
-
-_BY_NAME = {flower.name: flower for flower in FLOWERS}
+from keras_flowers.errors import UserError, reason_of
 
 _BLANK = " \t\ufeff"
 """What editors leave around a name; the last is the byte order mark, also between joined files."""
@@ -196,23 +18,6 @@ _BLANK = " \t\ufeff"
 _UNWRITABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode categories that no name may contain: control characters, which could also steer the
 terminal a name is printed to, halves of surrogate pairs, which UTF-8 cannot hold, line ends."""
-
-
-def flower_named(name: str) -> Flower | None:
-    """Finds what is known about a class by its common name.
-
-    Args:
-        name: Common name, spelled as in `FLOWER_NAMES`.
-
-    Returns:
-        The flower; None for any other name, such as a class of the user's own data set.
-
-    >>> flower_named("sunflower").scientific_name
-    'Helianthus annuus'
-    >>> flower_named("daisy") is None
-    True
-    """
-    return _BY_NAME.get(name)
 
 
 def parse_labels(text: str, *, source: str = "the label file") -> tuple[str, ...]:
@@ -289,43 +94,43 @@ def read_category_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """Reads names from a JSON file keyed by class number, as Udacity's `cat_to_name.json`.
 
     Its numbers are Oxford's, counted from 1 and written as text, in no order: {"21": "fire lily",
-    "3": "canterbury bells", ...}. TFDS's class index is that number minus 1. Sorting the keys as
-    text ("1", "10", "100", ...) instead gives 91 of the 102 flowers another one's name.
+    "3": "canterbury bells", ...}. TFDS's class index is that number minus 1. The `label_map.json`
+    of the TensorFlow course counts from 0, as TFDS does. Sorting the keys as text ("1", "10",
+    "100", ...) instead gives 91 of the 102 flowers another one's name.
 
     Args:
-        path: The file: one object with the keys "1" to "N" and a name for each.
+        path: The file: one object with a name for each of "1" to "N", or of "0" to "N - 1".
 
     Returns:
-        The N names in TFDS's order: key "k" is at index `k - 1`.
+        The N names in TFDS's order: by their numbers, the smallest first.
 
     Raises:
-        UserError: The file cannot be read or is not JSON in UTF-8, its keys are not exactly "1" to
-            "N" (a file counted from 0 is refused, not shifted), or a name is not a text, is empty,
-            occurs twice or contains a control character.
+        UserError: The file cannot be read or is not JSON in UTF-8, its keys are neither exactly "1"
+            to "N" nor "0" to "N - 1", or a name is not a text, is empty, occurs twice or contains a
+            control character.
     """
     source = os.fspath(path)
-    expected = 'expected {"1": "a name", "2": "a name", ...} with every number from 1 on'
+    expected = 'expected {"1": "a name", "2": "a name", ...} with a name for every number'
     try:
         named = json.loads(_read_text(path), object_pairs_hook=_without_repeated_keys)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{source} is not usable JSON ({error}); {expected}: correct it") from None
+        reason = reason_of(error)
+        raise UserError(f"{source} is not usable JSON ({reason}); {expected}: correct it") from None
     if not isinstance(named, dict):
         raise UserError(
             f"{source} holds a JSON {type(named).__name__}, not an object; {expected}. "
             "For a plain list of names use a text file, one name a line"
         )
-    numbers = [str(number) for number in range(1, len(named) + 1)]
-    if named and named.keys() == {str(number) for number in range(len(named))}:
-        raise UserError(
-            f"{source} counts from 0; {expected}, received 0 to {len(named) - 1}: add 1 to "
-            "every number, or write the names in order to a text file, one name a line"
-        )
-    if named.keys() != set(numbers):
-        missing = next(number for number in numbers if number not in named)
+    # The course of Udacity counts from 1, TensorFlow's from 0; with every number there, the first
+    # one tells which.
+    first = 0 if "0" in named else 1
+    numbers = [str(number) for number in range(first, first + len(named))]
+    missing = next((number for number in numbers if number not in named), None)
+    if missing is not None:
         surplus = min(named.keys() - set(numbers))
         raise UserError(
-            f"{source} has {len(named)} entries and among them {surplus!r} but no {missing!r}; "
-            f"{expected}, here 1 to {len(named)}: correct the numbers"
+            f"{source} has no name for {missing}; expected a name for each of {first} to "
+            f"{numbers[-1]}, received {surplus!r}: correct the numbers"
         )
     names = [named[number] for number in numbers]
     for number, name in zip(numbers, names, strict=True):
@@ -376,8 +181,9 @@ def _read_text(path: str | os.PathLike[str]) -> str:
             f"{source} is not text in UTF-8, as a label file must be; save it as UTF-8"
         ) from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{source} cannot be read ({reason}); choose another label file") from None
+        raise UserError(
+            f"{source} cannot be read ({reason_of(error)}); choose another label file"
+        ) from None
 
 
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,17 +6,15 @@ import faulthandler
 import os
 import queue
 import signal
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from keras_flowers.errors import UserError
+from keras_flowers.errors import UserError, reason_of
+from keras_flowers.system import available_cores, standard_error_held_back
 
 MAX_SIDE = 4096
 """Larger inputs, in pixels, are refused: no photo is read for them."""
@@ -29,13 +27,6 @@ RUN_SECONDS = 60
 
 MAX_MEMORY = 4 << 30
 """Bytes that a model may ask for; the largest base needs an eighth of it."""
-
-
-def available_cores() -> int:
-    """The cores this process may use (a container often has fewer than the machine)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class LiteRTModel:
@@ -114,7 +105,7 @@ class LiteRTModel:
                     given = interpreter.get_tensor(output["index"])[0]
                     values[row] = _dequantised(given, output["quantization"])
         except (RuntimeError, ValueError) as error:
-            raise UserError(f"LiteRT cannot run this TFLite model ({error})") from None
+            raise UserError(f"LiteRT cannot run this TFLite model ({reason_of(error)})") from None
         finally:
             self._idle.put(interpreter)
 
@@ -184,15 +175,14 @@ def _interpreter(content: bytes, threads: int) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        with _without_infos():
+        with standard_error_held_back(_is_no_info):
             interpreter = Interpreter(model_content=content, num_threads=threads)
             interpreter.allocate_tensors()
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
         tensors = interpreter.get_tensor_details()
     except (ValueError, RuntimeError, MemoryError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"LiteRT cannot load this TFLite model ({reason}); export it again"
+            f"LiteRT cannot load this TFLite model ({reason_of(error)}); export it again"
         ) from None
     shapes = [[int(n) for n in one["shape"]] for one in inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4 or (shapes[0][0], shapes[0][3]) != (1, 3):
@@ -214,26 +204,10 @@ def _interpreter(content: bytes, threads: int) -> Any:
     return interpreter
 
 
-@contextmanager
-def _without_infos() -> Iterator[None]:
-    """Keeps what LiteRT's C++ side says about itself off standard error; warnings and errors stay.
-
-    It has no switch for that: every loaded model is a line "INFO: Created TensorFlow Lite XNNPACK
-    delegate for CPU."
-    """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
-        stderr = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            held.seek(0)
-            for line in held:
-                if not line.startswith(b"INFO:"):
-                    os.write(2, line)
+def _is_no_info(line: bytes) -> bool:
+    # LiteRT has no switch for these: every loaded model is a line "INFO: Created TensorFlow Lite
+    # XNNPACK delegate for CPU.". Its warnings and errors stay.
+    return not line.startswith(b"INFO:")
 
 
 def _as_type(pixels: npt.NDArray[Any], dtype: Any) -> npt.NDArray[Any]:

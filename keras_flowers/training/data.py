@@ -14,7 +14,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from keras_flowers.errors import UserError
-from keras_flowers.inference.litert import available_cores
+from keras_flowers.system import available_cores
 from keras_flowers.training import tf_image
 
 

@@ -26,7 +26,8 @@ from tqdm import tqdm
 
 from keras_flowers.errors import UserError
 from keras_flowers.files import atomic_replace, write_json
-from keras_flowers.inference.litert import LiteRTModel, available_cores
+from keras_flowers.inference.litert import LiteRTModel
+from keras_flowers.system import available_cores
 from keras_flowers.training import data, tflite
 from keras_flowers.training.data import LabelledPhotos, View
 

@@ -8,7 +8,7 @@ import io
 import keras
 import tensorflow as tf
 
-from keras_flowers.system import standard_error_closed
+from keras_flowers.system import standard_error_held_back
 from keras_flowers.training.model import freeze_weights
 
 
@@ -41,6 +41,6 @@ def converter_for(model: keras.Model, batch_size: int | None = 1) -> tf.lite.TFL
 
 def run_quietly(converter: tf.lite.TFLiteConverter) -> bytes:
     """Converts without the pages that the converter prints."""
-    with contextlib.redirect_stdout(io.StringIO()), standard_error_closed():
+    with contextlib.redirect_stdout(io.StringIO()), standard_error_held_back():
         content: bytes = converter.convert()
     return content

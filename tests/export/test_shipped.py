@@ -11,7 +11,8 @@ import pytest
 from keras_flowers import load_classifier
 from keras_flowers.commands import predict
 from keras_flowers.inference.classifier import default_model
-from keras_flowers.inference.labels import FLOWER_NAMES, read_labels
+from keras_flowers.inference.flowers import FLOWER_NAMES
+from keras_flowers.inference.labels import read_labels
 from keras_flowers.inference.metadata import read_metadata
 
 ROOT = Path(__file__).parents[2]

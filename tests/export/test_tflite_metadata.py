@@ -13,7 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from export_fixtures import Exported, exported  # noqa: F401
 
 from keras_flowers.export import export, tflite_metadata
-from keras_flowers.inference.labels import FLOWER_NAMES, flower_named
+from keras_flowers.inference.flowers import FLOWER_NAMES, flower_named
 from keras_flowers.inference.metadata import Metadata, read_metadata
 
 CLASSES = 8

@@ -15,7 +15,7 @@ from PIL import Image
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference import chart
-from keras_flowers.inference.labels import FLOWER_NAMES
+from keras_flowers.inference.flowers import FLOWER_NAMES
 
 SUNFLOWER = [("sunflower", 0.9), ("gazania", 0.08), ("marigold", 0.02)]
 LONG = [

@@ -33,6 +33,7 @@ from keras_flowers.inference.metadata import (
     add_to_saved_model,
     read_metadata,
 )
+from keras_flowers.system import standard_error_held_back
 
 METADATA = Metadata(tuple(COLOURS), COLOUR_IMAGE_SIZE)
 
@@ -565,7 +566,7 @@ def test_loading_says_nothing_on_standard_error(colour_model: Path) -> None:
 
 
 def test_warnings_of_the_runtime_are_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
-    with litert._without_infos():
+    with standard_error_held_back(litert._is_no_info):
         os.write(2, b"INFO: Created a delegate.\nWARNING: something is odd\n")
     assert capfd.readouterr().err == "WARNING: something is odd\n"
 

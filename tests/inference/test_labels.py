@@ -18,10 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_flowers.errors import UserError
+from keras_flowers.inference.flowers import FLOWER_NAMES, FLOWERS, flower_named
 from keras_flowers.inference.labels import (
-    FLOWER_NAMES,
-    FLOWERS,
-    flower_named,
     format_labels,
     parse_labels,
     read_category_names,
@@ -279,16 +277,12 @@ def test_sorting_the_numbers_as_text_puts_11_of_102_right() -> None:
         (["daisy", "rose"], "holds a JSON list, not an object; .* use a text file"),
         ({}, "is empty; expected a name for every class"),
         (
-            {"0": "daisy", "1": "rose"},
-            "counts from 0; expected .* from 1 on, received 0 to 1: add 1 to every number",
-        ),
-        ({"0": "daisy"}, "counts from 0; .* received 0 to 0"),
-        (
             {"1": "daisy", "3": "rose"},
-            "has 2 entries and among them '3' but no '2'; .* 1 to 2: correct",
+            "has no name for 2; expected a name for each of 1 to 2, received '3': correct the",
         ),
-        ({"01": "daisy", "2": "rose"}, "among them '01' but no '1'"),
-        ({"daisy": "1", "rose": "2"}, "among them 'daisy' but no '1'"),
+        ({"0": "daisy", "2": "rose"}, "has no name for 1; .* each of 0 to 1, received '2'"),
+        ({"01": "daisy", "2": "rose"}, "has no name for 1; .* received '01'"),
+        ({"daisy": "1", "rose": "2"}, "has no name for 1; .* received 'daisy'"),
         ({"1": "daisy", "2": 7}, "number 2 has a JSON int for a name; expected a text"),
         ({"1": "daisy", "2": None}, "number 2 has a JSON NoneType for a name"),
         ({"2": "", "1": "daisy"}, "number 2 is empty; expected a name for every class"),
@@ -313,7 +307,8 @@ def test_category_names_come_in_tfds_order_however_they_are_written(order: list[
         assert read_category_names(write(Path(folder) / "names.json", content)) == FLOWER_NAMES
 
 
-def test_zero_based_flower_names_are_refused_not_shifted(tmp_path: Path) -> None:
-    path = write(tmp_path / "names.json", {str(i): name for i, name in enumerate(FLOWER_NAMES)})
-    with pytest.raises(UserError, match="counts from 0; .* received 0 to 101: add 1"):
-        read_category_names(path)
+def test_category_names_may_count_from_0_as_the_tensorflow_course_does(tmp_path: Path) -> None:
+    numbered = [(str(i), name) for i, name in enumerate(FLOWER_NAMES)]
+    random.Random(0).shuffle(numbered)
+    assert read_category_names(write(tmp_path / "label_map.json", dict(numbered))) == FLOWER_NAMES
+    assert read_category_names(write(tmp_path / "one.json", {"0": "daisy"})) == ("daisy",)

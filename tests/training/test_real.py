@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="training needs the extra [train]")
 
 from keras_flowers.inference.classifier import load_classifier
-from keras_flowers.inference.litert import available_cores
+from keras_flowers.system import available_cores
 from keras_flowers.training import data, train
 from keras_flowers.training.config import TrainConfig
 from keras_flowers.training.data import View
