@@ -4,19 +4,28 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something the user can mend: what was expected, what was received, what to do next."""
+    """What the user can fix: what was expected, what was received, what to do next.
+
+    Every command prints it as one line and exits with the code 2.
+    """
 
 
 def missing_extra(package: str, extra: str) -> UserError:
     """The error for a package that only the optional dependencies `extra` install.
 
+    This project is not on PyPI, and somebody else may register its name there: the message names
+    no command that would ask PyPI for it.
+
     >>> print(missing_extra("tensorflow", "train"))
-    this needs the package tensorflow, which is not installed;
-    run: pip install "keras_flowers[train]"
+    this needs the package tensorflow, which is not installed; in a clone of keras_flowers run:
+    pip install ".[train]"; with a wheel run: pip install "./keras_flowers-...[train]"
     """
+    from keras_flowers import __version__
+
+    wheel = f"./keras_flowers-{__version__}-py3-none-any.whl"
     return UserError(
-        f"this needs the package {package}, which is not installed; "
-        f'run: pip install "keras_flowers[{extra}]"'
+        f"this needs the package {package}, which is not installed; in a clone of keras_flowers "
+        f'run: pip install ".[{extra}]"; with a wheel run: pip install "{wheel}[{extra}]"'
     )
 
 

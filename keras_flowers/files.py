@@ -140,13 +140,13 @@ def read_json(path: Path) -> Any:
 def exclusive_lock(folder: Path) -> Iterator[None]:
     """Holds `folder` for this process; the operating system lets go even after a kill.
 
-    What killed writers left in it is removed; so is the folder itself, where it was not there
-    before and nothing was written.
+    Removes what killed writers left in it. Where nothing was written, removes the folders that it
+    made: `folder` itself and those above it.
 
     Raises:
         UserError: another process holds it.
     """
-    is_new = not folder.exists()
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / ".lock"
     lock.touch()
@@ -163,9 +163,11 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if is_new and list(folder.iterdir()) == [lock]:
+            if made and list(folder.iterdir()) == [lock]:
                 lock.unlink()
-                folder.rmdir()
+                with suppress(OSError):  # another process may have written into one of them
+                    for one in made:
+                        one.rmdir()
 
 
 @contextmanager

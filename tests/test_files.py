@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -173,3 +174,46 @@ def test_folder_goes_where_nothing_was_written(tmp_path: Path, was_there: bool) 
     with files.exclusive_lock(tmp_path / "other"):
         (tmp_path / "other" / "file").touch()
     assert (tmp_path / "other" / "file").exists()
+
+
+def test_folders_above_are_made_and_go_with_it_where_nothing_was_written(tmp_path: Path) -> None:
+    folder = tmp_path / "saved_models" / "deep" / "run"
+    with files.exclusive_lock(folder):
+        assert folder.is_dir()
+    assert os.listdir(tmp_path) == []
+    with files.exclusive_lock(folder):
+        (folder.parent / "theirs").touch()
+    assert os.listdir(tmp_path / "saved_models" / "deep") == ["theirs"]
+    with files.exclusive_lock(folder):
+        (folder / "ours").touch()
+    assert sorted(os.listdir(folder)) == [".lock", "ours"]
+
+
+def test_lock_is_relative_to_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with files.exclusive_lock(Path("saved_models/run")):
+        assert (tmp_path / "saved_models" / "run" / ".lock").exists()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_full_disk_is_named_however_a_library_words_it(
+    tmp_path: Path, number: int, wrapped: bool
+) -> None:
+    reason = os.strerror(number)
+    error = (
+        RuntimeError(f"cannot write: {reason}; 12 bytes") if wrapped else OSError(number, reason)
+    )
+    path = tmp_path / "model.h5"
+    with pytest.raises(OSError) as caught, files.atomic_replace(path):
+        raise error
+    assert (caught.value.errno, caught.value.filename) == (number, str(path))
+    assert os.listdir(tmp_path) == []
+
+
+def test_other_errors_stay_as_they_are(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="unrelated"), files.atomic_replace(tmp_path / "model"):
+        raise RuntimeError("unrelated")

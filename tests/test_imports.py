@@ -110,5 +110,5 @@ def test_training_without_tensorflow_says_so_and_leaves_nothing(tmp_path: Path) 
     )
     process = run_code(code, cwd=tmp_path)
     assert process.returncode == 2
-    assert 'run: pip install "keras_flowers[train]"' in process.stderr.splitlines()[-1]
+    assert 'run: pip install ".[train]"' in process.stderr.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from keras_flowers.errors import UserError
+from keras_flowers.system import open_standard_streams
 
 EXIT_SOME_FAILED = 1
 """Exit code when part of the input was answered and part could not be, or a bound was broken."""
@@ -21,7 +22,7 @@ EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells report it."""
 
 
-def exit_with(main: Callable[[], int], *, stopped: str = "stopped") -> None:
+def exit_with(main: Callable[[], int], *, stopped: str | Callable[[], str] = "stopped") -> None:
     """Calls a command line's `main` and exits the process with what it returns.
 
     A `UserError`, and what the operating system refuses (no such file, disk full, no permission),
@@ -29,8 +30,9 @@ def exit_with(main: Callable[[], int], *, stopped: str = "stopped") -> None:
 
     Args:
         main: The command line; returns the exit code.
-        stopped: What to say after Ctrl-C.
+        stopped: What to say after Ctrl-C, or a function that returns it.
     """
+    open_standard_streams()
     try:
         with _ctrl_c_as_itself():
             code = main()
@@ -38,7 +40,7 @@ def exit_with(main: Callable[[], int], *, stopped: str = "stopped") -> None:
     except UserError as error:
         code = _fail(str(error))
     except KeyboardInterrupt:
-        print(f"\n{stopped}", file=sys.stderr)
+        print(f"\n{stopped if isinstance(stopped, str) else stopped()}", file=sys.stderr)
         code = EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader (`| head`) has gone. Python would complain once more while closing stdout.
@@ -78,9 +80,15 @@ def _ctrl_c_as_itself() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def escaped(text: str) -> str:
+    """One line of text, with what would steer a terminal made visible.
+
+    >>> print(escaped("a name\\x1b[31m of a file"))
+    a name\\x1b[31m of a file
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _fail(message: str) -> int:
-    line = " ".join(message.split())
-    # A file's name may hold what steers a terminal.
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-    print(f"error: {shown}", file=sys.stderr)
+    print(f"error: {escaped(' '.join(message.split()))}", file=sys.stderr)
     return EXIT_BAD_INPUT

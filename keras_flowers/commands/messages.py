@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
+from keras_flowers.commands.exit import escaped
+
 
 def show_messages() -> None:
     """Prints what `keras_flowers` logs: information on standard output, the rest on standard error.
@@ -23,4 +25,5 @@ class _ToTerminal(logging.Handler):
         # Looked up anew: both streams may have been replaced since.
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
         if stream is not None:
-            print(record.getMessage(), file=stream, flush=True)
+            lines = map(escaped, record.getMessage().split("\n"))
+            print("\n".join(lines), file=stream, flush=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+import logging
+import os
+import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +21,7 @@ from keras_flowers.commands.exit import (
     EXIT_SOME_FAILED,
     exit_with,
 )
+from keras_flowers.commands.messages import show_messages
 from keras_flowers.errors import UserError, missing_extra
 
 
@@ -50,7 +55,7 @@ def test_exit_code_is_what_main_returns(code: int) -> None:
         ),
         (OSError(errno.ENOSPC, "No space left on device"), "error: No space left on device"),
         (UserError("the file \x1b[31m\x07"), r"error: the file \x1b[31m\x07"),
-        (missing_extra("tensorflow", "train"), 'pip install "keras_flowers[train]"'),
+        (missing_extra("tensorflow", "train"), 'pip install ".[train]"'),
     ],
 )
 def test_mistake_is_one_line_and_exit_code_2(
@@ -63,11 +68,34 @@ def test_mistake_is_one_line_and_exit_code_2(
     assert output.err.count("\n") == 1
 
 
+def test_what_is_said_after_an_interrupt_may_be_found_out_then(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kept: list[str] = []
+
+    def main() -> int:
+        kept.append("two epochs")
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit):
+        exit_with(main, stopped=lambda: f"stopped; {kept[0]} are kept")
+    assert capsys.readouterr().err.strip() == "stopped; two epochs are kept"
+
+
 def test_interrupt_is_one_line_and_exit_code_130(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(raiser(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err.strip() == "stopped"
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as a terminal's programs get it; some CI runners and `nohup ... &` ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_in_a_library_is_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
     def main() -> int:
         with suppress(KeyboardInterrupt):
@@ -120,3 +148,75 @@ def test_full_disk_is_one_line() -> None:
         )
     assert process.stderr == "error: No space left on device\n"
     assert process.returncode == EXIT_BAD_INPUT
+
+
+CLOSED = """
+import os, sys
+from keras_flowers.commands.exit import exit_with
+from keras_flowers.commands.messages import show_messages
+from keras_flowers.progress import progress_bar
+from keras_flowers.system import standard_error_held_back
+import logging
+def main():
+    show_messages()
+    with standard_error_held_back(), progress_bar(total=1, unit="photo", description="x") as bar:
+        bar.update()
+    logging.getLogger("keras_flowers.x").info("said")
+    logging.getLogger("keras_flowers.x").warning("warned")
+    with open(sys.argv[1], "w") as file:
+        assert file.fileno() > 2
+        os.write(2, b"from C")
+        print("answer", file=file)
+    return 0
+exit_with(main)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&-", "<&- >&- 2>&-"])
+def test_command_without_standard_streams_does_its_work(tmp_path: Path, closed: str) -> None:
+    file = tmp_path / "answer"
+    words = shlex.join([sys.executable, "-c", CLOSED, str(file)])
+    process = subprocess.run(["sh", "-c", f"{words} {closed}"], capture_output=True, text=True)
+    assert process.returncode == 0
+    assert file.read_text() == "answer\n"
+    assert process.stdout == ("" if ">&-" in closed.split() else "said\n")
+    assert "Traceback" not in process.stderr
+    assert ("warned" in process.stderr) == ("2>&-" not in closed)
+
+
+WITHOUT_STREAMS = """
+import os, sys
+sys.stdin = sys.stdout = sys.stderr = None
+for number in range(3) if sys.argv[1] == "closed" else ():
+    os.close(number)
+from keras_flowers.commands.messages import show_messages
+from keras_flowers.progress import progress_bar
+from keras_flowers.system import standard_error_held_back
+import logging
+show_messages()
+with standard_error_held_back(), progress_bar(total=1, unit="photo", description="x") as bar:
+    bar.update()
+logging.getLogger("keras_flowers.x").info("said")
+logging.getLogger("keras_flowers.x").warning("warned")
+os._exit(0 if bar.n == 0 else 3)
+"""
+
+
+@pytest.mark.parametrize("descriptors", ["open", "closed"])
+def test_library_without_standard_streams_does_its_work(descriptors: str) -> None:
+    command = [sys.executable, "-c", WITHOUT_STREAMS, descriptors]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+
+
+def test_messages_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    show_messages()
+    show_messages()
+    logger = logging.getLogger("keras_flowers.test")
+    logger.info("two\nlines of \x1b[31m")
+    logger.warning("left out: \x07.jpg")
+    logger.debug("of no interest")
+    output = capsys.readouterr()
+    assert output.out == "two\nlines of \\x1b[31m\n"
+    assert output.err == "left out: \\x07.jpg\n"
