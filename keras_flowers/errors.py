@@ -37,4 +37,4 @@ def reason_of(error: BaseException) -> str:
     """
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return next(iter(str(error).strip().splitlines()), "")[:200] or type(error).__name__

@@ -7,8 +7,13 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from keras_flowers.errors import missing_extra
+from keras_flowers.errors import UserError, missing_extra, reason_of
+
+if TYPE_CHECKING:
+    import keras
 
 
 def available_cores() -> int:
@@ -39,6 +44,22 @@ def import_tensorflow() -> None:
             tf.config.list_physical_devices()  # looks for GPUs once, and reports on the way
     except ImportError as error:
         raise missing_extra(error.name or "tensorflow", "train") from None
+
+
+def load_keras(path: Path) -> keras.Model:
+    """Loads a `.keras` file without running code that it may bring.
+
+    Raises:
+        UserError: TensorFlow is not installed, or Keras cannot load the file.
+    """
+    import_tensorflow()
+    import keras
+
+    try:
+        # Safe mode (the default) refuses Lambda layers: a stranger's file runs none of their code.
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        raise UserError(f"Keras cannot load {path} ({reason_of(error)})") from None
 
 
 @contextlib.contextmanager

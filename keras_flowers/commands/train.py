@@ -13,7 +13,7 @@ from keras_flowers.files import exclusive_lock
 from keras_flowers.system import import_tensorflow
 from keras_flowers.training.bases import BASES
 from keras_flowers.training.config import TrainConfig, from_settings, load_settings
-from keras_flowers.training.run_directory import FINISHED, remove_checkpoints
+from keras_flowers.training.run_directory import Run
 from keras_flowers.training.train import train_and_evaluate
 
 STOPPED = (
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if exports and _is_trained(config):
         print(f"{config.run_dir} is trained already: going on with the export")
         with exclusive_lock(config.run_dir):
-            remove_checkpoints(config.run_dir)  # if it was stopped just before
+            Run.at(config.run_dir).remove_checkpoints()  # if it was stopped just before
     else:
         train_and_evaluate(config)
     if exports:
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _is_trained(config: TrainConfig) -> bool:
     """Whether the run directory holds the finished model of these settings."""
-    if config.overwrite or not (config.run_dir / FINISHED).exists():
+    if config.overwrite or not Run.at(config.run_dir).is_finished:
         return False
     made = load_settings(config.run_dir / "config.json")
     # What changes nothing in the model, and what the demo chooses itself.

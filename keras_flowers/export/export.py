@@ -25,9 +25,9 @@ from keras_flowers.training.metrics import top_k_correct
 from keras_flowers.training.model import freeze_weights
 from keras_flowers.training.run_directory import (
     SAVED_MODEL_VERSION,
+    Run,
     load_model,
     name_of,
-    photos_of,
     settings_of,
 )
 
@@ -205,7 +205,7 @@ def int8_loss(model_path: Path, int8_path: Path, *, data_dir: str | None = None)
         UserError: The data set cannot be had.
     """
     split = settings_of(model_path).get("validation_split", "validation")
-    photos = photos_of(model_path, split, data_dir)
+    photos = Run.open(model_path).photos(split, data_dir)
     right = []
     for path in (model_path, int8_path):
         classifier = load_classifier(path, workers=available_cores())
@@ -263,7 +263,7 @@ def _calibration_photos(
             "trained on; train it with keras_flowers.train, or leave int8 out with --variants"
         )
     assert metadata.image_size is not None
-    photos = photos_of(model_path, str(trained_on.get("split")), data_dir)
+    photos = Run.open(model_path).photos(str(trained_on.get("split")), data_dir)
     step = max(photos.count // CALIBRATION_PHOTOS, 1)
     some = dataclasses.replace(photos, records=photos.records.shard(step, 0))
     batches = data.pixels(some, metadata.image_size).as_numpy_iterator()

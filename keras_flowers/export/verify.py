@@ -194,7 +194,7 @@ def photos_of_split(
     """
     model_path = run_directory.find_model(run)
     split = split or run_directory.settings_of(model_path).get("test_split", "test")
-    photos = run_directory.photos_of(model_path, split, data_dir)
+    photos = run_directory.Run.open(model_path).photos(split, data_dir)
     count = photos.count if limit is None else min(photos.count, limit)
     records = photos.records.take(count).as_numpy_iterator()
     items = ((f"photo {index}", content, int(label)) for index, content, label in records)

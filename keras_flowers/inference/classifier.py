@@ -14,8 +14,8 @@ import numpy.typing as npt
 from keras_flowers.errors import UserError, reason_of
 from keras_flowers.inference.image import Source, load_readers, read_pixels
 from keras_flowers.inference.litert import LiteRTModel, probe_in_subprocess
-from keras_flowers.inference.metadata import Metadata, read_metadata
-from keras_flowers.system import import_tensorflow
+from keras_flowers.inference.metadata import MODEL_FILE, Metadata, read_metadata
+from keras_flowers.system import import_tensorflow, load_keras
 
 Probabilities: TypeAlias = npt.NDArray[np.float32]
 PredictFn: TypeAlias = Callable[[npt.NDArray[Any]], Probabilities]
@@ -136,8 +136,8 @@ def load_classifier(path: str | os.PathLike[str] | None = None, *, workers: int 
         UserError: There is no model at `path`, it is not a flower classifier, or it is damaged.
     """
     path = default_model() if path is None else Path(path)
-    if (path / "model.keras").is_file():
-        path = path / "model.keras"
+    if (path / MODEL_FILE).is_file():
+        path = path / MODEL_FILE
     if not path.exists():
         raise UserError(
             f"there is no model at {path}; expected a .tflite, a .keras or a SavedModel"
@@ -193,14 +193,7 @@ def _load_tflite(path: Path, workers: int) -> tuple[PredictFn, tuple[int, int], 
 
 
 def _load_keras(path: Path) -> tuple[PredictFn, tuple[int, int], int]:
-    import_tensorflow()
-    import keras
-
-    try:
-        # Safe mode (the default) refuses Lambda layers: a stranger's file runs none of their code.
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:
-        raise UserError(f"Keras cannot load {path} ({reason_of(error)})") from None
+    model = load_keras(path)
     shape, outputs = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
     if not (isinstance(shape, tuple) and len(shape) == 4 and shape[1] and shape[2]):
         raise UserError(f"{path} is not a classifier of photos: its input has the shape {shape}")

@@ -19,6 +19,12 @@ from typing import Any
 from keras_flowers.errors import UserError
 from keras_flowers.inference.labels import format_labels, parse_labels
 
+MODEL_FILE = "model.keras"
+"""The Keras model in the folder of a run."""
+
+SAVED_MODEL_PLACE = Path("saved_model") / "1"
+"""The SavedModel in the folder of a run: TensorFlow Serving looks for numbered versions."""
+
 LABELS_MEMBER = "labels.txt"
 PROVENANCE_MEMBER = "keras_flowers.json"
 SAVED_MODEL_FOLDER = "assets.extra"

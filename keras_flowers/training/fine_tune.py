@@ -31,7 +31,7 @@ from keras_flowers.training.features import (
 from keras_flowers.training.fit import FitSettings, History, fit
 from keras_flowers.training.metrics import softmax
 from keras_flowers.training.model import logits_of, split_at, unfreeze_base
-from keras_flowers.training.run_directory import find_model, load_model
+from keras_flowers.training.run_directory import Run
 
 ALL = "all"
 """What `--fine_tune` calls the whole base, instead of the layers behind one."""
@@ -60,7 +60,8 @@ def load_teacher(
     Raises:
         UserError: It knows other classes, sees another size, or has seen photos of `scored`.
     """
-    model, metadata = load_model(find_model(path))
+    run = Run.open(path)
+    model, metadata = run.load_model(), run.metadata
     if metadata.labels != train.labels:
         raise UserError(f"--teacher {path} knows other classes than {train.dataset}")
     if metadata.image_size != (image_size, image_size):

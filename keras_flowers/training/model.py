@@ -8,13 +8,15 @@ from __future__ import annotations
 import warnings
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_flowers.errors import UserError
+from keras_flowers.errors import UserError, reason_of
+from keras_flowers.system import load_keras
 from keras_flowers.training.bases import BASES
 
 INPUT = "pixels"
@@ -268,7 +270,7 @@ def _application(base: str, images: keras.KerasTensor, weights: str | None) -> k
                 include_top=False, input_tensor=x, weights=weights, **settings.arguments
             )
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         if "URL fetch failure" in reason:
             raise UserError(
                 f"the ImageNet weights of {base} are not in $KERAS_HOME/models or ~/.keras/models "
@@ -286,7 +288,7 @@ def _extractor(path: str, images: keras.KerasTensor) -> keras.Model:
         flat = keras.models.clone_model(extractor, input_tensors=tensors)
         flat.set_weights(extractor.get_weights())
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise UserError(
             f"--base {path} cannot take photos of {images.shape[1]} pixels, it was made for "
             f"{extractor.input_shape[1]} ({reason})"
@@ -300,11 +302,7 @@ def _extractor(path: str, images: keras.KerasTensor) -> keras.Model:
 def _load_extractor(path: str) -> keras.Model:
     if not zipfile.is_zipfile(path):
         raise UserError(f"--base {path} is damaged or no .keras file; copy or save it again")
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"--base {path} cannot be loaded ({reason})") from None
+    model = load_keras(Path(path))
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] != 3:
         raise UserError(f"--base {path} takes {shape}; expected photos [N, height, width, 3]")

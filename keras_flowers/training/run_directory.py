@@ -1,13 +1,17 @@
-"""What a run folder holds."""
+"""A run: the folder that training writes, and the one place that knows what lies where in it."""
 
 from __future__ import annotations
 
+import functools
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_flowers.errors import UserError
-from keras_flowers.inference.metadata import Metadata, read_metadata
+from keras_flowers.files import read_json
+from keras_flowers.inference.metadata import MODEL_FILE, SAVED_MODEL_PLACE, Metadata, read_metadata
+from keras_flowers.system import load_keras
 from keras_flowers.training.config import load_settings
 
 if TYPE_CHECKING:
@@ -15,63 +19,215 @@ if TYPE_CHECKING:
 
     from keras_flowers.training import data
 
-FINISHED = "metrics.json"
-"""The file of a run directory that is written last: where it is, the run is finished."""
-
-SAVED_MODEL_FOLDER = "saved_model"
-"""Where the SavedModel of a run goes: its name as TensorFlow Serving sees it."""
-
-SAVED_MODEL_VERSION = "1"
-"""TensorFlow Serving looks for numbered versions in the folder of a model."""
+DATASET = "oxford_flowers102"
+"""What a model was trained on where it does not say."""
 
 
-def refuse_finished(run: Path, overwrite: bool) -> None:
-    """Keeps a finished run from being replaced unasked.
+@dataclass(frozen=True)
+class Run:
+    """The folder of a training, finished or to be made; or a `.keras` file that lies elsewhere.
 
-    Raises:
-        UserError: `run` holds one and `overwrite` is false.
+    What is read of it (settings, metadata, scores) is read once.
+
+    Attributes:
+        folder: Where everything goes.
+        model_path: The Keras model, `model.keras` in the folder.
     """
-    if (run / FINISHED).exists() and not overwrite:
-        raise UserError(
-            f"{run} holds a finished model; choose another --output, replace it with --overwrite, "
-            f"or score it: python -m keras_flowers.evaluate {run / 'model.keras'}"
-        )
+
+    folder: Path
+    model_path: Path
+
+    @classmethod
+    def at(cls, folder: str | Path) -> Run:
+        """The run in `folder`, whether there is one yet or not."""
+        return cls(Path(folder), Path(folder) / MODEL_FILE)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """A trained model: the folder of its run, or its `.keras` file.
+
+        Raises:
+            UserError: There is none at `path`.
+        """
+        path = Path(path)
+        run = cls.at(path) if path.is_dir() else cls(path.parent, path)
+        if run.model_path.suffix != ".keras" or not run.model_path.is_file():
+            missing = "" if path.exists() else " does not exist"
+            raise UserError(
+                f"{path}{missing}: expected a .keras model or the folder of a finished run"
+            )
+        return run
+
+    @classmethod
+    def around(cls, path: Path) -> Run | None:
+        """The run that a model file, a SavedModel or the folder itself belongs to; None: to none.
+
+        Args:
+            path: Any model file, such as `RUN/model.keras`, `RUN/x.tflite` or `RUN/saved_model/1`.
+        """
+        for folder in (path, path.parent, path.parent.parent):
+            run = cls.at(folder)
+            inside = (run.model_path, run.saved_model, run.saved_model.parent, folder)
+            if run.config_path.is_file() and (path in inside or path.suffix == ".tflite"):
+                return run
+        return None
+
+    @property
+    def _is_folder(self) -> bool:
+        """Whether the model is that of the folder, and so what else lies there is about it."""
+        return self.model_path.name == MODEL_FILE
+
+    @property
+    def name(self) -> str:
+        """What exported files are called: as the folder, or as a `.keras` file outside of a run."""
+        path = self.model_path.resolve()
+        return path.parent.name if self._is_folder else path.stem
+
+    @property
+    def config_path(self) -> Path:
+        """The settings that the run was made with, and the versions of what made it."""
+        return self.folder / "config.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        """The scores. Written last: where it is, the run is finished."""
+        return self.folder / "metrics.json"
+
+    @property
+    def labels_path(self) -> Path:
+        """The names of the classes, one a line."""
+        return self.folder / "labels.txt"
+
+    @property
+    def history_path(self) -> Path:
+        """Loss and accuracy of each epoch."""
+        return self.folder / "history.csv"
+
+    @property
+    def curves_path(self) -> Path:
+        """The same as a picture."""
+        return self.folder / "learning_curves.png"
+
+    @property
+    def logs(self) -> Path:
+        """TensorBoard's event files."""
+        return self.folder / "logs"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where an interrupted training goes on from; removed when it is finished."""
+        return self.folder / "checkpoints"
+
+    @property
+    def saved_model(self) -> Path:
+        """The SavedModel; its parent is the model as TensorFlow Serving wants it, with versions."""
+        return self.folder / SAVED_MODEL_PLACE
+
+    def tflite_path(self, variant: str) -> Path:
+        """Where the TFLite file of a variant goes."""
+        return self.folder / f"{self.name}_{variant}.tflite"
+
+    def tflite_files(self) -> list[Path]:
+        """The TFLite files that are there, sorted by name."""
+        return sorted(self.folder.glob("*.tflite"))
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether training has come to its end."""
+        return self.metrics_path.is_file()
+
+    def refuse_finished(self) -> None:
+        """Keeps a finished run from being replaced unasked.
+
+        Raises:
+            UserError: There is one.
+        """
+        if self.is_finished:
+            raise UserError(
+                f"{self.folder} holds a finished model; choose another --output, replace it with "
+                f"--overwrite, or score it: keras-flowers evaluate {self.folder}"
+            )
+
+    @functools.cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the run by name; empty for a model outside of one.
+
+        Raises:
+            UserError: `config.json` is damaged.
+        """
+        there = self._is_folder and self.config_path.is_file()
+        return load_settings(self.config_path) if there else {}
+
+    @functools.cached_property
+    def metadata(self) -> Metadata:
+        """Labels, image size and provenance, as the Keras model carries them.
+
+        Raises:
+            UserError: The model carries none, or they are damaged.
+        """
+        return read_metadata(self.model_path)
+
+    @functools.cached_property
+    def metrics(self) -> dict[str, Any]:
+        """`trained_on`, `scores` by split, `temperature` and `seconds` of a finished run.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        content = read_json(self.metrics_path)
+        if not isinstance(content, dict) or not isinstance(content.get("scores"), dict):
+            raise UserError(f"{self.metrics_path} holds no scores; train the model again")
+        return content
+
+    def load_model(self) -> keras.Model:
+        """Loads the Keras model.
+
+        Returns:
+            pixels float32 [N, H, W, 3] 0..255 -> probabilities float32 [N, classes].
+
+        Raises:
+            UserError: It cannot be loaded, or is no classifier of its labels.
+        """
+        metadata = self.metadata
+        model = load_keras(self.model_path)
+        expected = ((None, *(metadata.image_size or ()), 3), (None, len(metadata.labels)))
+        if (model.input_shape, model.output_shape) != expected:
+            raise UserError(
+                f"{self.model_path} takes {model.input_shape} and gives {model.output_shape}, its "
+                f"metadata promises {expected[0]} and {expected[1]}; train it again"
+            )
+        return model
+
+    def photos(self, split: str, data_dir: str | None = None) -> data.LabelledPhotos:
+        """A split of the data set that the model was trained on; see `photos_of`.
+
+        Raises:
+            UserError: The data set cannot be had, or has other classes.
+        """
+        return photos_of(self.model_path, self.metadata, split, run=self, data_dir=data_dir)
+
+    def remove_checkpoints(self) -> None:
+        """Removes what a finished training needs no more."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
-def find_model(path: Path) -> Path:
-    """The `.keras` file that `path` is, or that lies in the run folder `path`.
-
-    Raises:
-        UserError: There is none.
-    """
-    file = path / "model.keras" if path.is_dir() else path
-    if file.suffix != ".keras" or not file.is_file():
-        raise UserError(f"{path}: expected a .keras model or the folder of a finished run")
-    return file
-
-
-def name_of(model_path: Path) -> str:
-    """What the exported files are called: as the run folder, or as the file outside of one."""
-    model_path = model_path.resolve()
-    return model_path.parent.name if model_path.name == "model.keras" else model_path.stem
-
-
-def settings_of(model_path: Path) -> dict[str, Any]:
-    """The settings of the run that a model lies in; empty for a model outside of one.
-
-    Raises:
-        UserError: The `config.json` beside it is damaged.
-    """
-    config = model_path.parent / "config.json"
-    return load_settings(config) if config.is_file() else {}
-
-
-def photos_of(model_path: Path, split: str, data_dir: str | None = None) -> data.LabelledPhotos:
-    """A split of the data set that a model was trained on, as its provenance names it.
+def photos_of(
+    path: Path,
+    metadata: Metadata,
+    split: str,
+    *,
+    run: Run | None = None,
+    dataset: str | None = None,
+    data_dir: str | None = None,
+) -> data.LabelledPhotos:
+    """The photos that belong to a model: the one way from any model file back to its data set.
 
     Args:
-        model_path: The `.keras` file.
+        path: The model, for messages.
+        metadata: What the model carries; its provenance names data set, configuration and version.
         split: TFDS split.
+        run: The run that the model belongs to, if any.
+        dataset: Another data set, as `data.load_photos` takes it; None: that of the training.
         data_dir: Where TFDS keeps the data set; None: where training had it from.
 
     Raises:
@@ -79,15 +235,17 @@ def photos_of(model_path: Path, split: str, data_dir: str | None = None) -> data
     """
     from keras_flowers.training import data
 
-    metadata = read_metadata(model_path)
-    dataset = str(metadata.provenance.get("dataset", "oxford_flowers102"))
-    photos = data.load_photos(
-        data.name_to_read(dataset),
-        split,
-        data_dir or settings_of(model_path).get("data_dir"),
-    )
+    if dataset is None:
+        # With its configuration and version: another version may have other splits.
+        dataset = data.name_to_read(str(metadata.provenance.get("dataset", DATASET)))
+        data_dir = data_dir or (run.settings.get("data_dir") if run else None)
+    photos = data.load_photos(dataset, split, data_dir)
     if photos.labels != metadata.labels:
-        raise UserError(f"{model_path} and {photos.dataset} name their classes differently")
+        raise UserError(
+            f"{path} and {photos.dataset} name their classes differently: {len(metadata.labels)} "
+            f"({metadata.labels[0]}, ...) and {len(photos.labels)} ({photos.labels[0]}, ...); "
+            "expected the same names in the same order: choose another --dataset"
+        )
     return photos
 
 
@@ -97,30 +255,28 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
+# Until the export moves over to `Run`.
+
+FINISHED = "metrics.json"
+SAVED_MODEL_FOLDER, SAVED_MODEL_VERSION = SAVED_MODEL_PLACE.parts
+
+
+def find_model(path: Path) -> Path:
+    """The `.keras` file that `path` is, or that lies in the run folder `path`."""
+    return Run.open(path).model_path
+
+
+def name_of(model_path: Path) -> str:
+    """What the exported files are called."""
+    return Run.open(model_path).name
+
+
+def settings_of(model_path: Path) -> dict[str, Any]:
+    """The settings of the run that a model lies in; empty for a model outside of one."""
+    return Run.open(model_path).settings
+
+
 def load_model(model_path: Path) -> tuple[keras.Model, Metadata]:
-    """Loads a model that training wrote.
-
-    Raises:
-        UserError: It cannot be loaded, or is no classifier of its labels.
-    """
-    import keras
-
-    metadata = read_metadata(model_path)
-    try:
-        # Safe mode (the default) refuses Lambda layers: a stranger's file runs none of their code.
-        model = keras.saving.load_model(model_path, compile=False, safe_mode=True)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"Keras cannot load {model_path} ({reason})") from None
-    expected = ((None, *(metadata.image_size or ()), 3), (None, len(metadata.labels)))
-    if (model.input_shape, model.output_shape) != expected:
-        raise UserError(
-            f"{model_path} takes {model.input_shape} and gives {model.output_shape}, its metadata "
-            f"promises {expected[0]} and {expected[1]}; train it again"
-        )
-    return model, metadata
-
-
-def remove_checkpoints(run: Path) -> None:
-    """Removes what a finished training needs no more."""
-    shutil.rmtree(run / "checkpoints", ignore_errors=True)
+    """Loads a model that training wrote."""
+    run = Run.open(model_path)
+    return run.load_model(), run.metadata

@@ -18,7 +18,7 @@ from keras_flowers.files import atomic_replace_all, exclusive_lock, write_json, 
 from keras_flowers.system import import_tensorflow
 from keras_flowers.training.config import TrainConfig
 from keras_flowers.training.data import View
-from keras_flowers.training.run_directory import FINISHED, refuse_finished, remove_checkpoints
+from keras_flowers.training.run_directory import Run
 
 if TYPE_CHECKING:
     import keras
@@ -53,7 +53,8 @@ def train_and_evaluate(config: TrainConfig) -> dict[str, Scores]:
         UserError: A setting, the data set or the run directory does not allow it.
     """
     run = config.run_dir
-    refuse_finished(run, config.overwrite)
+    if not config.overwrite:
+        Run.at(run).refuse_finished()
     import_tensorflow()  # before a folder is made, since it may not be installed
     with exclusive_lock(run):
         return _train(config, run)
@@ -239,7 +240,7 @@ def _write_run(
     }
     assert config.image_size is not None
     size = (config.image_size, config.image_size)
-    with atomic_replace_all(run, last=FINISHED) as new:
+    with atomic_replace_all(run, last=Run.at(run).metrics_path.name) as new:
         write_json(new / "config.json", {"settings": settings, "versions": versions})
         write_text(new / "labels.txt", format_labels(train.labels))
         write_text(new / "history.csv", _as_csv(history))
@@ -248,14 +249,14 @@ def _write_run(
         model.save(new / "model.keras")
         add_to_archive(new / "model.keras", Metadata(train.labels, size, provenance))
         write_json(
-            new / FINISHED,
+            new / Run.at(run).metrics_path.name,
             {
                 "trained_on": {"split": train.split, "photos": train.count},
                 "scores": results,
                 "seconds": round(seconds, 1),
             },
         )
-    remove_checkpoints(run)
+    Run.at(run).remove_checkpoints()
 
 
 def _as_csv(history: History) -> str:

@@ -26,13 +26,14 @@ from keras_flowers.export import export
 from keras_flowers.files import exclusive_lock
 from keras_flowers.inference.classifier import load_classifier
 from keras_flowers.inference.metadata import read_metadata
-from keras_flowers.training import data, run_directory, synthetic, tf_image, train
+from keras_flowers.training import data, synthetic, tf_image, train
 from keras_flowers.training.config import TrainConfig
 from keras_flowers.training.data import View
 from keras_flowers.training.evaluate import predict_dataset
 from keras_flowers.training.features import CachedFeatures, FeatureExtractor, NpyRows
 from keras_flowers.training.fit import FitSettings, fit, predict
 from keras_flowers.training.model import FEATURES, build_head, split_at
+from keras_flowers.training.run_directory import Run
 from keras_flowers.training.whitening import fit_whitening, measure_moments
 
 SETTINGS = FitSettings(
@@ -140,7 +141,7 @@ def test_model_of_other_labels_is_refused(
         lambda: evaluate_command.main(
             [str(tmp_path / "model.keras"), "--data_dir", config.cache_dir]
         ),
-        lambda: run_directory.photos_of(tmp_path / "model.keras", "test", config.cache_dir),
+        lambda: Run.open(tmp_path / "model.keras").photos("test", config.cache_dir),
     ):
         with pytest.raises(UserError, match="label|classes differently"):
             command()
@@ -148,7 +149,7 @@ def test_model_of_other_labels_is_refused(
 
 def test_finished_run_is_not_replaced_unasked(run: Path, config: TrainConfig) -> None:
     before = (run / "model.keras").read_bytes()
-    with pytest.raises(UserError, match="python -m keras_flowers.evaluate .*model.keras"):
+    with pytest.raises(UserError, match="keras-flowers evaluate .*run"):
         train.train_and_evaluate(config)
     assert (run / "model.keras").read_bytes() == before
 
