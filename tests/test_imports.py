@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import keras_flowers
+from keras_flowers.__main__ import COMMANDS
 
 HEAVY = (
     "tensorflow",
@@ -66,10 +69,35 @@ def test_package_loads_nothing() -> None:
     assert loaded("import keras_flowers", *HEAVY, *DRAWING, "numpy", "PIL") == set()
 
 
-def test_predicting_modules_load_no_tensorflow_and_no_matplotlib() -> None:
-    modules = ("classifier", "image", "exif", "labels", "metadata", "litert", "camera")
-    code = "\n".join(f"import keras_flowers.inference.{module}" for module in modules)
-    assert loaded(code, *HEAVY, *DRAWING, "cv2") == set()
+def inference_modules(package: str = "keras_flowers.inference") -> list[str]:
+    """Every module of the wing, by name, so that a new file is checked without being listed."""
+    places = importlib.import_module(package).__path__
+    return [one.name for one in pkgutil.walk_packages(places, f"{package}.")]
+
+
+def test_whole_wing_of_inference_loads_no_tensorflow_and_no_pyplot() -> None:
+    modules = inference_modules()
+    assert {"keras_flowers.inference.classifier", "keras_flowers.inference.image"} <= set(modules)
+    code = "\n".join(f"import {module}" for module in modules)
+    assert loaded(code, *HEAVY, "cv2") == set()
+    assert loaded("import keras_flowers.inference.classifier", *DRAWING) == set()
+
+
+def test_module_of_inference_that_loads_scipy_would_be_found(tmp_path: Path) -> None:
+    package = tmp_path / "wing"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "fast.py").write_text("import scipy")
+    (tmp_path / "scipy.py").touch()
+    names = [one.name for one in pkgutil.walk_packages([str(package)], "wing.")]
+    assert names == ["wing.fast"]
+    assert loaded("import wing.fast", *HEAVY, path=tmp_path) == {"scipy"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_loads_no_tensorflow(command: str) -> None:
+    code = f"import keras_flowers.commands.{command} as command; command.parser().format_help()"
+    assert loaded(code, *HEAVY) == set()
 
 
 def test_chart_loads_no_tensorflow_and_no_pyplot() -> None:

@@ -1,0 +1,49 @@
+"""The public API: these names, documented, and nothing imported before it is used."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+import keras_flowers
+
+PUBLIC = [
+    "Classifier",
+    "Prediction",
+    "TrainConfig",
+    "UserError",
+    "load_classifier",
+]
+
+
+def test_public_names_are_these() -> None:
+    assert keras_flowers.__all__ == PUBLIC
+    assert set(PUBLIC) <= set(dir(keras_flowers))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_name_is_there_and_documented(name: str) -> None:
+    member = getattr(keras_flowers, name)
+    assert member.__name__ == name
+    text = inspect.getdoc(member)
+    assert text is not None and len(text.splitlines()[0]) > 20
+    if inspect.isfunction(member):
+        signature = inspect.signature(member)
+        assert signature.return_annotation is not inspect.Signature.empty
+        assert "Returns:" in text or name == "load_classifier"
+        assert "Raises:" in text
+        for parameter in signature.parameters:
+            assert re.search(rf"^ +{parameter}:|`{parameter}`", text, re.MULTILINE), parameter
+
+
+def test_other_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'grow'"):
+        keras_flowers.grow  # noqa: B018
+
+
+def test_type_checkers_see_every_name() -> None:
+    source = inspect.getsource(keras_flowers)
+    for name in PUBLIC:
+        assert re.search(rf"import {name} as {name}\b", source), name
