@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from keras_flowers.errors import UserError
-
-FILE = Path(__file__).parent.parent / "tools" / "benchmark.py"
-
-
-@pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmark", FILE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["benchmark"] = module  # its dataclasses look themselves up
-    spec.loader.exec_module(module)
-    return module
+from tools.benchmark import __main__ as command
+from tools.benchmark import growth
+from tools.benchmark.measure import Ran, divide, in_turn, run_python
+from tools.benchmark.table import Bound, Figure, format_table
+from tools.benchmark.task import find_run
 
 
 def finished_run(folder: Path, *variants: str) -> Path:
@@ -32,19 +23,17 @@ def finished_run(folder: Path, *variants: str) -> Path:
     return folder
 
 
-def test_everything_is_run_once_a_round_and_in_turn(benchmark: ModuleType) -> None:
+def test_everything_is_run_once_a_round_and_in_turn() -> None:
     calls: list[str] = []
 
     def measure(name: str, seconds: float) -> float:
         calls.append(name)
         return seconds * len(calls)
 
-    ours, theirs = benchmark.in_turn(
-        2, lambda: measure("ours", 1.0), lambda: measure("theirs", 10.0)
-    )
+    ours, theirs = in_turn(2, lambda: measure("ours", 1.0), lambda: measure("theirs", 10.0))
     assert calls == ["ours", "theirs", "ours", "theirs"]
     assert (ours, theirs) == ([1.0, 3.0], [20.0, 40.0])
-    assert benchmark.divide(theirs, ours) == [20.0, 40 / 3]
+    assert divide(theirs, ours) == [20.0, 40 / 3]
 
 
 @pytest.mark.parametrize(
@@ -58,35 +47,30 @@ def test_everything_is_run_once_a_round_and_in_turn(benchmark: ModuleType) -> No
         ("at most", [float("nan")], False),
     ],
 )
-def test_bound_is_held_by_the_median(
-    benchmark: ModuleType, kind: str, ratios: list[float], holds: bool
-) -> None:
-    figure = benchmark.Figure(1, "a / b", ratios, benchmark.Bound(kind, 2.5))
+def test_bound_is_held_by_the_median(kind: str, ratios: list[float], holds: bool) -> None:
+    figure = Figure(1, "a / b", ratios, Bound(kind, 2.5))
     assert figure.holds is holds
     assert figure.as_dict()["holds"] is holds
 
 
-def test_table_shows_median_range_bound_and_verdict(benchmark: ModuleType) -> None:
+def test_table_shows_median_range_bound_and_verdict() -> None:
     figures = [
-        benchmark.Figure(
-            1, "a / b", [3.0, 1.0, 2.0], benchmark.Bound("at least", 2.5), "4 s : 2 s"
-        ),
-        benchmark.Figure(6, "c / d", [0.25]),
+        Figure(1, "a / b", [3.0, 1.0, 2.0], Bound("at least", 2.5), "4 s : 2 s"),
+        Figure(6, "c / d", [0.25]),
     ]
-    lines = benchmark.format_table(figures).splitlines()
+    lines = format_table(figures).splitlines()
     assert lines[2] == "| 1 | a / b | 2 | 1 to 3 | at least 2.5 | **no** | 4 s : 2 s |"
     assert lines[3] == "| 6 | c / d | 0.25 |  |  |  |  |"
 
 
-def test_growth_compares_the_most_photos_with_the_fewest(benchmark: ModuleType) -> None:
-    rounds = [[benchmark.Ran(10.0, 100), benchmark.Ran(18.0, 104), benchmark.Ran(35.0, 120)]]
-    time, memory = benchmark._growth("training", [1, 2, 4], rounds)
+def test_growth_compares_the_most_photos_with_the_fewest() -> None:
+    rounds = [[Ran(10.0, 100), Ran(18.0, 104), Ran(35.0, 120)]]
+    time, memory = growth.ratios("training", [1, 2, 4], rounds)
     assert (time.median, time.holds) == (3.5, True)
     assert (memory.median, memory.holds) == (1.2, False)
 
 
 def test_command_prints_the_table_writes_json_and_fails_where_a_bound_is_broken(
-    benchmark: ModuleType,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -95,13 +79,13 @@ def test_command_prints_the_table_writes_json_and_fails_where_a_bound_is_broken(
         pytest.skip("the command tells its version")
     for ratio, code in ((2.0, 1), (3.0, 0)):
 
-        def measure(task: object, ratio: float = ratio) -> list[object]:
+        def measure(task: object, ratio: float = ratio) -> list[Figure]:
             """Row 3: nothing."""
-            return [benchmark.Figure(3, "a / b", [ratio], benchmark.Bound("at least", 2.5))]
+            return [Figure(3, "a / b", [ratio], Bound("at least", 2.5))]
 
-        monkeypatch.setitem(benchmark.ROWS, 3, measure)
+        monkeypatch.setitem(command.ROWS, 3, measure)
         file = tmp_path / "figures.json"
-        assert benchmark.main(["--rows", "3", "--json", str(file)]) == code
+        assert command.main(["--rows", "3", "--json", str(file)]) == code
         assert f"| 3 | a / b | {ratio:g} |" in capsys.readouterr().out
         content = json.loads(file.read_text())
         assert content["figures"][0]["median"] == ratio
@@ -109,35 +93,33 @@ def test_command_prints_the_table_writes_json_and_fails_where_a_bound_is_broken(
         assert {"tensorflow", "keras", "ai-edge-litert"} <= content["versions"].keys()
 
 
-def test_newest_run_with_all_its_files_is_taken(benchmark: ModuleType, tmp_path: Path) -> None:
+def test_newest_run_with_all_its_files_is_taken(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no finished run.*--export"):
-        benchmark.find_run(tmp_path)
+        find_run(tmp_path)
     run = finished_run(tmp_path / "whole", "float32", "float16", "int8")
     finished_run(tmp_path / "later", "float32")
-    assert benchmark.find_run(tmp_path) == run
+    assert find_run(tmp_path).folder == run
 
 
-def test_run_without_its_tflite_files_is_refused_in_one_line(
-    benchmark: ModuleType, tmp_path: Path
-) -> None:
+def test_run_without_its_tflite_files_is_refused_in_one_line(tmp_path: Path) -> None:
     run = finished_run(tmp_path / "run", "float32", "float16")
     with pytest.raises(UserError, match=r"has no \*_int8.tflite; expected .* --export"):
-        benchmark.main(["--rows", "6", "--run", str(run)])
+        command.main(["--rows", "6", "--run", str(run)])
 
 
 @pytest.mark.parametrize("argument", ["0", "9", "x"])
 def test_row_that_does_not_exist_is_refused(
-    benchmark: ModuleType, argument: str, capsys: pytest.CaptureFixture[str]
+    argument: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        benchmark.main(["--rows", argument])
+        command.main(["--rows", argument])
     assert ended.value.code == 2
     assert "--rows" in capsys.readouterr().err
 
 
-def test_process_that_fails_is_told_with_its_last_line(benchmark: ModuleType) -> None:
+def test_process_that_fails_is_told_with_its_last_line() -> None:
     with pytest.raises(UserError, match="failed: ValueError: of no use"):
-        benchmark.run_python("-c", "raise ValueError('of no use')")
-    ran = benchmark.run_python("-c", "pass")
+        run_python("-c", "raise ValueError('of no use')")
+    ran = run_python("-c", "pass")
     assert ran.seconds > 0
     assert ran.peak > 1 << 20

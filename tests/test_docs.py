@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from keras_flowers.__main__ import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
 
@@ -29,9 +31,13 @@ def _problems(text: str, folder: Path) -> Iterator[str]:
             module, name = named.groups()
             if module != path.stem or name not in _definitions(path):
                 yield f"{module}.{name}"
-    for module in re.findall(r"python -m (keras_flowers[\w.]*)", text):
-        if not (ROOT / (module.replace(".", "/") + ".py")).is_file():
+    for module in re.findall(r"python -m ((?:keras_flowers|tools)[\w.]*)", text):
+        path = ROOT / module.replace(".", "/")
+        if not (path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()):
             yield module
+    for command in re.findall(r"(?<![/\w.])keras-flowers ([a-z]\w*)", text):
+        if command not in COMMANDS:
+            yield f"keras-flowers {command}"
     for script in re.findall(r"python ((?:tools|tests)/[\w/]+\.py)", text):
         if not (ROOT / script).is_file():
             yield script
@@ -56,7 +62,10 @@ def test_what_a_page_names_exists(page: Path) -> None:
         ("[`model.grow`](keras_flowers/training/model.py)", "model.grow"),
         ("[`fit.build_model`](keras_flowers/training/model.py)", "fit.build_model"),
         ("python -m keras_flowers.grow", "keras_flowers.grow"),
+        ("python -m tools.grow", "tools.grow"),
+        ("python -m keras_flowers.training", "keras_flowers.training"),
         ("python tools/grow.py", "tools/grow.py"),
+        ("`keras-flowers grow PHOTO`", "keras-flowers grow"),
     ],
 )
 def test_what_does_not_exist_is_found(text: str, missing: str) -> None:

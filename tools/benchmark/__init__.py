@@ -1,0 +1,1 @@
+"""`python -m tools.benchmark`: one file a row of its table."""
