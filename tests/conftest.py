@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -68,3 +70,21 @@ def colour_photos(tmp_path: Path) -> Path:
     for name, colour in COLOURS.items():
         Image.new("RGB", (60, 40), colour).save(folder / f"{name}.png")
     return folder
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With KERAS_FLOWERS_NO_SKIPS=1, a test that was skipped for want of a variable fails the run.
+
+    Where the real photographs are at hand, as in CI, none of the tests that need them may go
+    missing without a word.
+    """
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("KERAS_FLOWERS_NO_SKIPS") != "1" or reporter is None:
+        return
+    # The reason of a skip stands at the end of (file, line, reason).
+    reasons = {str(report.longrepr[-1]) for report in reporter.stats.get("skipped", ())}
+    if unwanted := sorted(one for one in reasons if re.search(r"\bset [A-Z_]{4,}", one)):
+        reporter.write_line("\nskipped, and KERAS_FLOWERS_NO_SKIPS=1:", red=True)
+        for reason in unwanted:
+            reporter.write_line(f"  {reason}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
