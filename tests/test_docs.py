@@ -42,6 +42,26 @@ def _problems(text: str, folder: Path) -> Iterator[str]:
         if not (ROOT / script).is_file():
             yield script
 
+    yield from _missing_tests(text)
+
+
+def _missing_tests(text: str) -> Iterator[str]:
+    """The tests that a page names and that are not there.
+
+    A page names them as `folder/test_file.py::test_name`; "…" stands for the rest of a name, and a
+    name that begins with it is of the file before.
+    """
+    names: set[str] = set()
+    for file, test in re.findall(r"`((?:[\w/]+/)?test_\w+\.py)?(?:::)?(test_\w+…?|…\w+…?)?`", text):
+        if file:
+            path = ROOT / "tests" / file
+            names = _definitions(path) if path.is_file() else set()
+            if not names:
+                yield file
+        pattern = re.escape(test).replace("…", ".*")
+        if test and not any(re.fullmatch(pattern, name) for name in names):
+            yield test
+
 
 def _definitions(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -66,6 +86,9 @@ def test_what_a_page_names_exists(page: Path) -> None:
         ("python -m keras_flowers.training", "keras_flowers.training"),
         ("python tools/grow.py", "tools/grow.py"),
         ("`keras-flowers grow PHOTO`", "keras-flowers grow"),
+        ("`training/test_grow.py`", "training/test_grow.py"),
+        ("`test_docs.py::test_grow_…`", "test_grow_…"),
+        ("`test_docs.py::test_what_…`, `…of_no_use…`", "…of_no_use…"),
     ],
 )
 def test_what_does_not_exist_is_found(text: str, missing: str) -> None:
