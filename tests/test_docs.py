@@ -12,7 +12,11 @@ import pytest
 from keras_flowers.__main__ import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("saved_models/flowers102/*.md")),
+]
 
 
 def _problems(text: str, folder: Path) -> Iterator[str]:
@@ -42,6 +46,9 @@ def _problems(text: str, folder: Path) -> Iterator[str]:
         if not (ROOT / script).is_file():
             yield script
 
+    for file in re.findall(r"`((?:keras_flowers|tools|tests)/[\w/]+(?:\.\w+)?)`", text):
+        if not (ROOT / file).exists():
+            yield file
     yield from _missing_tests(text)
 
 
@@ -85,7 +92,9 @@ def test_what_a_page_names_exists(page: Path) -> None:
         ("python -m tools.grow", "tools.grow"),
         ("python -m keras_flowers.training", "keras_flowers.training"),
         ("python tools/grow.py", "tools/grow.py"),
+        ("in `tools/grow/`", "tools/grow/"),
         ("`keras-flowers grow PHOTO`", "keras-flowers grow"),
+        ("see `keras_flowers/presets.py`", "keras_flowers/presets.py"),
         ("`training/test_grow.py`", "training/test_grow.py"),
         ("`test_docs.py::test_grow_…`", "test_grow_…"),
         ("`test_docs.py::test_what_…`, `…of_no_use…`", "…of_no_use…"),
