@@ -28,13 +28,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from keras_flowers.errors import UserError as UserError
     from keras_flowers.inference.classifier import Classifier as Classifier
-    from keras_flowers.inference.classifier import Prediction as Prediction
     from keras_flowers.inference.classifier import load_classifier as load_classifier
+    from keras_flowers.inference.prediction import Prediction as Prediction
     from keras_flowers.training.config import TrainConfig as TrainConfig
 
 _MODULES = {
     "Classifier": "inference.classifier",
-    "Prediction": "inference.classifier",
+    "Prediction": "inference.prediction",
     "TrainConfig": "training.config",
     "UserError": "errors",
     "load_classifier": "inference.classifier",

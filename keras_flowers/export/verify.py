@@ -22,7 +22,7 @@ from tqdm import tqdm
 from keras_flowers.errors import UserError
 from keras_flowers.export import export
 from keras_flowers.files import exclusive_lock
-from keras_flowers.inference import image
+from keras_flowers.inference import formats, image
 from keras_flowers.inference.classifier import Classifier, load_classifier
 from keras_flowers.inference.image import Pixels
 from keras_flowers.inference.metadata import read_metadata
@@ -213,7 +213,7 @@ def photos_of_folder(run: Path, folder: Path, *, limit: int | None = None) -> Ve
         UserError: There are none.
     """
     labels = read_metadata(run_directory.find_model(run)).labels
-    found = image.find_photos(folder)
+    found = formats.find_photos(folder)
     paths = [path for path in found if path.suffix.lower() in _READ_BY_ALL][:limit]
     if not paths:
         raise UserError(f"{folder} holds no photos; expected {', '.join(sorted(_READ_BY_ALL))}")

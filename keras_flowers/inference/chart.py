@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib
 import numpy as np
@@ -25,17 +25,15 @@ from PIL import Image
 
 from keras_flowers import files
 from keras_flowers.errors import UserError
-from keras_flowers.inference.classifier import percent
 from keras_flowers.inference.flowers import flower_named
-
-SOFTWARE = "keras_flowers"
-"""Written into every picture, so that one of ours is known from the user's photos."""
+from keras_flowers.inference.formats import CHART_SOFTWARE
+from keras_flowers.inference.prediction import percent
 
 _DPI = 150
 _FONT = "DejaVu Sans"  # comes with Matplotlib: looks the same everywhere
 _INK = "#22272e"
 _FAINT_INK = "#6b7480"
-_CACHE_VERSION = "#e3e7ec"
+_RULE = "#e3e7ec"
 _BEST = "#c2255c"
 _OTHER = "#a9b4c2"
 _TRACK = "#f1f3f5"
@@ -58,6 +56,13 @@ _PHOTO_MAX_HEIGHT = 4.6
 _PHOTO_MIN_SIDE = 0.08
 _ROW_MAX_HEIGHT = 0.64
 _ROW_MIN_HEIGHT = 0.42
+
+# Without versions and dates: the same chart is the same file.
+_FACTS: dict[str, dict[str, str | None]] = {
+    "png": {"Software": CHART_SOFTWARE},
+    "pdf": {"Creator": CHART_SOFTWARE, "Producer": None, "CreationDate": None},
+    "svg": {"Creator": CHART_SOFTWARE, "Date": None},
+}
 
 PHOTO_SIZE = (round(_PHOTO_MAX_HEIGHT * _DPI), round(_PHOTO_MAX_WIDTH * _DPI))
 """Height and width in pixels that a photo fills at most: read it no larger."""
@@ -164,7 +169,7 @@ def draw_learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         if len(history) == 1:
             axes.set_xlim(history[0]["epoch"] - 1, history[0]["epoch"] + 1)
         axes.set_xlabel("epoch", color=_FAINT_INK, size=10, family=_FONT)
-        axes.grid(axis="y", color=_CACHE_VERSION)
+        axes.grid(axis="y", color=_RULE)
         if axes.get_lines():
             axes.legend(frameon=False, labelcolor=_INK, prop={"family": _FONT, "size": 10})
     return figure
@@ -214,8 +219,8 @@ def draw_confusion_matrix(matrix: npt.NDArray[np.integer[Any]], labels: Sequence
     edges = np.arange(classes + 1) - 0.5
     for draw_lines in (axes.hlines, axes.vlines):
         draw_lines(edges, edges[0], edges[-1], color="white", linewidth=0.6)
-    axes.set_xlabel("was named", size=11, color=_FAINT_INK, family=_FONT)
-    axes.set_ylabel("is in truth", size=11, color=_FAINT_INK, family=_FONT)
+    axes.set_xlabel("predicted", size=11, color=_FAINT_INK, family=_FONT)
+    axes.set_ylabel("true", size=11, color=_FAINT_INK, family=_FONT)
     if classes <= 20:
         for (row, column), count in np.ndenumerate(matrix):
             if count:
@@ -243,23 +248,14 @@ def save(figure: Figure, path: Path) -> None:
         )
     if path.is_dir():
         raise UserError(f"{path} is a folder; expected a file name for the chart")
-    # Without versions and dates: the same chart is the same file.
-    facts: dict[str, dict[str, str | None]] = {
-        "png": {"Software": SOFTWARE},
-        "pdf": {"Creator": SOFTWARE, "Producer": None, "CreationDate": None},
-        "svg": {"Creator": SOFTWARE, "Date": None},
-    }
     with files.atomic_replace(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI, format=kind, metadata=facts.get(kind))
+        figure.savefig(temporary, dpi=_DPI, format=kind, metadata=_FACTS.get(kind))
 
 
-def is_chart(path: Path) -> bool:
-    """Whether `path` is a PNG that `save` wrote."""
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            return bool(image.info.get("Software") == SOFTWARE)
-    except Exception:  # whatever it is, it is not ours
-        return False
+@_default_style()
+def write_png(figure: Figure, file: BinaryIO) -> None:
+    """Writes a figure as a PNG to an open file."""
+    figure.savefig(file, dpi=_DPI, format="png", metadata=_FACTS["png"])
 
 
 def _draw_bars(axes: Axes, names: Sequence[str], probabilities: Sequence[float]) -> None:

@@ -2,116 +2,168 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from keras_flowers.errors import UserError, reason_of
-from keras_flowers.inference.image import Source, load_readers, read_pixels
-from keras_flowers.inference.litert import LiteRTModel, probe_in_subprocess
-from keras_flowers.inference.metadata import MODEL_FILE, Metadata, read_metadata
-from keras_flowers.system import import_tensorflow, load_keras
-
-Probabilities: TypeAlias = npt.NDArray[np.float32]
-PredictFn: TypeAlias = Callable[[npt.NDArray[Any]], Probabilities]
+from keras_flowers.errors import UserError
+from keras_flowers.inference.ahead import read_ahead
+from keras_flowers.inference.image import (
+    Photo,
+    as_file,
+    checked_pixels,
+    read_pixels,
+)
+from keras_flowers.inference.metadata import Metadata, read_metadata
+from keras_flowers.inference.models import PredictFn, load_keras_file, load_saved_model, load_tflite
+from keras_flowers.inference.prediction import Prediction
+from keras_flowers.inference.scaling import Scale
+from keras_flowers.system import available_cores
 
 SHIPPED = "flowers102_float16.tflite"
 """Half the size of the float32 file, and as accurate; int8 is smaller and faster still."""
 
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one photo; `print` shows it as a table of the five likeliest.
-
-    Attributes:
-        labels: The name of each class.
-        probabilities: float32 [classes], sums to 1, in the order of `labels`.
-    """
-
-    labels: tuple[str, ...]
-    probabilities: Probabilities
-
-    @property
-    def name(self) -> str:
-        """The likeliest flower's name."""
-        return self.top(1)[0][0]
-
-    @property
-    def probability(self) -> float:
-        """The likeliest flower's probability, 0..1."""
-        return self.top(1)[0][1]
-
-    def top(self, k: int = 5) -> list[tuple[str, float]]:
-        """The `k` likeliest names with their probabilities, the likeliest first."""
-        # Stable: of two equal probabilities the class with the lower index comes first.
-        order = np.argsort(-self.probabilities, kind="stable")[:k]
-        return [(self.labels[i], float(self.probabilities[i])) for i in order]
-
-    def __str__(self) -> str:
-        top = self.top()
-        width = max(len(name) for name, _ in top)
-        return "\n".join(f"{name:<{width}}  {percent(each):>6}" for name, each in top)
-
-
-def percent(probability: float) -> str:
-    """`probability`, 0..1, as a percentage that says never or certain of nothing that is neither.
-
-    >>> percent(0.25), percent(0.0004), percent(0.9996), percent(1.0)
-    ('25.0%', '<0.1%', '>99.9%', '100.0%')
-    """
-    if 0 < probability < 0.0005:
-        return "<0.1%"
-    if 0.9995 <= probability < 1:
-        return ">99.9%"
-    return f"{probability:.1%}"
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class _Origin:
+    """What `load_classifier` was called with, so that another process can do it again."""
+
+    path: Path
+    workers: int
+    threads: int | None
+    scale: Scale | None
+
+
+@dataclass(frozen=True, repr=False, eq=False)
 class Classifier:
     """Names flowers; `load_classifier` makes one.
+
+    It can be used from several threads, goes on working after a fork, and is pickled as the path of
+    its model and the options it was loaded with.
 
     Attributes:
         metadata: Labels, provenance.
         image_size: Height and width in pixels of the model's input.
         probabilities: pixels [N, height, width, 3], 0..255 -> float32 [N, classes].
+        origin: Where it was loaded from; None for one that was put together otherwise.
+
+    >>> classifier = load_classifier()
+    >>> classifier
+    <Classifier of 102 classes, 320 x 320 pixels, from flowers102_float16.tflite>
+    >>> classifier.predict("docs/sunflower.jpg").name
+    'sunflower'
     """
 
     metadata: Metadata
     image_size: tuple[int, int]
     probabilities: PredictFn
+    origin: _Origin | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The name of each class, in the order of the probabilities."""
         return self.metadata.labels
 
-    def predict(self, photo: Source) -> Prediction:
+    def predict(self, photo: Photo) -> Prediction:
         """Names the flower in a photo.
 
         Args:
-            photo: A path, or the bytes of a whole JPEG, PNG, WebP, GIF, TIFF or BMP file.
+            photo: A path; the bytes of a whole JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF file; a file
+                object opened in binary mode; a PIL image; or an array [height, width, 3] of any
+                size, RGB (OpenCV gives BGR), 0..255.
 
         Raises:
-            UserError: The photo cannot be read.
-        """
-        return self.predict_pixels(read_pixels(photo, self.image_size)[None])[0]
+            UserError: The photo cannot be read, or the model gives no probabilities.
 
-    def predict_pixels(self, pixels: npt.NDArray[Any]) -> list[Prediction]:
-        """Names the flowers in photos that are read already.
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> image = Image.open("docs/sunflower.jpg")
+        >>> classifier = load_classifier()
+        >>> for photo in (open("docs/sunflower.jpg", "rb"), image, np.asarray(image)):
+        ...     print(classifier.predict(photo).name)
+        sunflower
+        sunflower
+        sunflower
+        """
+        photo = as_file(photo)
+        (prediction,) = self.predict_pixels(read_pixels(photo, self.image_size)[None])
+        return dataclasses.replace(prediction, photo=photo)
+
+    def predict_many(self, photos: Iterable[Photo]) -> Iterator[Prediction]:
+        """Names the flowers in many photos, as they come, in their order.
+
+        Photos are read by threads while the model answers those before; however many there are, a
+        few dozen are in memory. `load_classifier(workers=...)` says how many are run at a time.
 
         Args:
-            pixels: uint8 or float32 [N, height, width, 3], RGB, 0..255, of `image_size`.
+            photos: A sequence or an iterator of what `predict` takes.
 
         Raises:
-            UserError: What the model gives is no probabilities: it ends before its softmax, or it
-                is damaged.
+            UserError: At the first photo that cannot be read.
+
+        >>> classifier = load_classifier()
+        >>> [each.name for each in classifier.predict_many(["docs/sunflower.jpg"] * 3)]
+        ['sunflower', 'sunflower', 'sunflower']
         """
-        rows = self.probabilities(pixels)
+        is_array = isinstance(photos, np.ndarray) and photos.ndim != 4
+        if is_array or isinstance(photos, (str, bytes, os.PathLike)) or hasattr(photos, "read"):
+            raise UserError(
+                f"expected several photos, got a {type(photos).__name__}; predict() takes one"
+            )
+        return self._predict_many(photos)
+
+    def _predict_many(self, photos: Iterable[Photo]) -> Iterator[Prediction]:
+        def read(photo: Photo) -> npt.NDArray[np.uint8]:
+            return read_pixels(photo, self.image_size)
+
+        number = 0
+        for batch in read_ahead(read, photos, workers=available_cores()):
+            pixels = []
+            for photo, reading in batch:
+                number += 1
+                try:
+                    pixels.append(reading.result())
+                except UserError as error:
+                    is_path = isinstance(photo, (str, os.PathLike))
+                    raise error if is_path else UserError(f"photo {number}: {error}") from None
+            for (photo, _), prediction in zip(
+                batch, self.predict_pixels(np.stack(pixels)), strict=True
+            ):
+                # Others are not kept: ten thousand arrays would fill the memory.
+                is_path = isinstance(photo, (str, os.PathLike))
+                yield dataclasses.replace(prediction, photo=photo) if is_path else prediction
+
+    def predict_pixels(
+        self, pixels: npt.NDArray[Any], *, max_value: float | None = None
+    ) -> list[Prediction]:
+        """Names the flowers in photos that have the model's size already.
+
+        Args:
+            pixels: uint8 or float32 [N, height, width, 3], RGB, 0..255, of `image_size`. Floats
+                that are all at most 1 are refused: to scale them to 0..1 is the commonest mistake.
+            max_value: 1 says that they are 0..1; 255 that they are 0..255 and nearly black.
+
+        Raises:
+            UserError: The pixels have another shape or range, or what the model gives is no
+                probabilities: it ends before its softmax, or it is damaged.
+        """
+        pixels = np.asarray(pixels)
+        height, width = self.image_size
+        if pixels.ndim != 4 or pixels.shape[1:] != (height, width, 3):
+            raise UserError(
+                f"pixels have the shape {pixels.shape}; expected (N, {height}, {width}, 3): "
+                "resize first, or give predict() the file"
+            )
+        rows = self.probabilities(checked_pixels(pixels, max_value=max_value))
         for row in rows:
             # Wide, since a quantised model rounds each of many small ones. NaN fails it too.
             if not (row.min() >= -0.01 and abs(float(row.sum()) - 1) < 0.5):
@@ -121,49 +173,122 @@ class Classifier:
                 )
         return [Prediction(self.labels, row) for row in rows]
 
+    def with_labels(self, labels: tuple[str, ...]) -> Classifier:
+        """The same classifier with other names for its classes, in the same order."""
+        if len(labels) != len(self.labels):
+            raise UserError(
+                f"{len(labels)} names were given but the model has {len(self.labels)} classes; "
+                "expected the names that it was trained on"
+            )
+        return dataclasses.replace(self, metadata=dataclasses.replace(self.metadata, labels=labels))
 
-def load_classifier(path: str | os.PathLike[str] | None = None, *, workers: int = 1) -> Classifier:
+    def __repr__(self) -> str:
+        height, width = self.image_size
+        origin = f", from {self.origin.path.name}" if self.origin else ""
+        return f"<Classifier of {len(self.labels)} classes, {height} x {width} pixels{origin}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.origin is None:
+            raise TypeError("only what load_classifier() gave can be pickled: as path and options")
+        return _load_again, (self.origin, self.labels)
+
+
+def load_classifier(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    workers: int = 1,
+    threads: int | None = None,
+    scale: Scale | None = None,
+) -> Classifier:
     """Loads a classifier from a `.tflite` file, a `.keras` file or a SavedModel folder.
 
     Only the last two import TensorFlow. A run folder that training wrote stands for the
-    `model.keras` in it.
+    `model.keras` in it; of a folder with other models one is taken, and the log says which.
 
     Args:
         path: The model; None takes the one that ships with the package.
         workers: For a `.tflite`: how many photos of a batch are run at a time.
+        threads: For a `.tflite`: how many threads run each of them; None takes all cores for
+            `workers=1`, one thread each otherwise.
+        scale: For a `.tflite` that another tool made and that does not say it: the mean and the
+            std of (pixel - mean) / std, each a number or three (red, green, blue).
 
     Raises:
         UserError: There is no model at `path`, it is not a flower classifier, or it is damaged.
+
+    >>> load_classifier().predict("docs/sunflower.jpg")
+    <Prediction: sunflower 99.7%, black-eyed susan 0.2%, blanket flower <0.1%, ... of 102>
     """
-    path = default_model() if path is None else Path(path)
-    if (path / MODEL_FILE).is_file():
-        path = path / MODEL_FILE
+    for name, number in (("workers", workers), ("threads", threads)):
+        if number is not None and number < 1:
+            raise UserError(f"{name} is {number}; expected at least 1")
+    path = default_model() if path is None else _model_at(Path(path))
+    metadata = read_metadata(path)
+    if scale is not None and path.suffix != ".tflite":
+        raise UserError(f"{path} says itself how it scales pixels; leave the scale out")
+    if path.suffix == ".tflite":
+        is_ours = path == default_model()
+        model = load_tflite(
+            path, metadata, is_ours=is_ours, workers=workers, threads=threads, scale=scale
+        )
+    elif path.suffix == ".keras":
+        model = load_keras_file(path)
+    else:
+        model = load_saved_model(path, metadata)
+    if metadata.image_size not in (None, model.image_size):
+        raise UserError(
+            f"{path} says it takes {metadata.image_size} pixels but takes {model.image_size}"
+        )
+    if model.classes != len(metadata.labels):
+        raise UserError(
+            f"{path} is not a classifier of its {len(metadata.labels)} labels: "
+            f"it gives {model.classes} values a photo"
+        )
+    origin = _Origin(path.absolute(), workers, threads, scale)
+    return Classifier(metadata, model.image_size, model.probabilities, origin)
+
+
+def _load_again(origin: _Origin, labels: tuple[str, ...]) -> Classifier:
+    classifier = load_classifier(
+        origin.path, workers=origin.workers, threads=origin.threads, scale=origin.scale
+    )
+    return classifier.with_labels(labels)
+
+
+def _model_at(path: Path) -> Path:
+    """The file or SavedModel folder that `path` stands for."""
     if not path.exists():
         raise UserError(
             f"there is no model at {path}; expected a .tflite, a .keras or a SavedModel"
         )
-    if path.is_dir() and not (path / "saved_model.pb").is_file():
-        raise UserError(
-            f"{path} is a folder without a model in it (no model.keras, saved_model.pb)"
-        )
     # A named pipe is neither folder nor file: to open it would wait for ever.
     if not path.is_dir() and not (path.is_file() and path.suffix in (".tflite", ".keras")):
-        raise UserError(f"{path} is no model; expected a .tflite, a .keras or a SavedModel folder")
-    metadata = read_metadata(path)
-    if path.suffix == ".tflite":
-        run, image_size, classes = _load_tflite(path, workers)
-    elif path.suffix == ".keras":
-        run, image_size, classes = _load_keras(path)
-    else:
-        run, image_size, classes = _load_saved_model(path, metadata)
-    if metadata.image_size not in (None, image_size):
-        raise UserError(f"{path} says it takes {metadata.image_size} pixels but takes {image_size}")
-    if classes != len(metadata.labels):
         raise UserError(
-            f"{path} is not a classifier of its {len(metadata.labels)} labels: "
-            f"it gives {classes} values a photo"
+            f"{path} is not a model; expected a .tflite, a .keras or a SavedModel folder"
         )
-    return Classifier(metadata, image_size, run)
+    if not path.is_dir() or (path / "saved_model.pb").is_file():
+        return path
+    if (path / "model.keras").is_file():
+        return path / "model.keras"
+    found = models_in(path)
+    if not found:
+        raise UserError(
+            f"{path} is a folder without a model in it (no .tflite, .keras, saved_model.pb)"
+        )
+    _logger.warning("uses %s", found[0])
+    return found[0]
+
+
+def models_in(folder: Path) -> list[Path]:
+    """The models in a folder, the one to take first: TFLite files need no TensorFlow.
+
+    >>> [path.name for path in models_in(default_model().parent)][:2]
+    ['flowers102_float16.tflite', 'flowers102_int8.tflite']
+    """
+    files = sorted(folder.glob("*.tflite"), key=lambda path: ("int8" in path.name, path.name))
+    saved_models = [one.parent for one in sorted(folder.glob("saved_model/**/saved_model.pb"))]
+    own = [folder] if (folder / "saved_model.pb").is_file() else []
+    return [*files, *sorted(folder.glob("*.keras")), *saved_models, *own]
 
 
 def default_model() -> Path:
@@ -175,64 +300,3 @@ def default_model() -> Path:
         if installed.is_file()
         else package.parent / "saved_models" / "flowers102" / SHIPPED
     )
-
-
-def _load_tflite(path: Path, workers: int) -> tuple[PredictFn, tuple[int, int], int]:
-    content = path.read_bytes()
-    if path != default_model():  # a stranger's, perhaps
-        probe_in_subprocess(content, meanwhile=load_readers)
-    model = LiteRTModel(content, workers=workers)
-    shapes = model.output_shapes
-    if len(shapes) != 1 or len(shapes[0]) != 1:
-        raise UserError(f"{path} is not a classifier: its outputs have the shapes {shapes}")
-
-    def run(pixels: npt.NDArray[Any]) -> Probabilities:
-        return model(pixels)[0]
-
-    return run, model.image_size, shapes[0][0]
-
-
-def _load_keras(path: Path) -> tuple[PredictFn, tuple[int, int], int]:
-    model = load_keras(path)
-    shape, outputs = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
-    if not (isinstance(shape, tuple) and len(shape) == 4 and shape[1] and shape[2]):
-        raise UserError(f"{path} is not a classifier of photos: its input has the shape {shape}")
-    if not (isinstance(outputs, tuple) and len(outputs) == 2):
-        raise UserError(f"{path} is not a classifier: its output has the shape {outputs}")
-
-    def run(pixels: npt.NDArray[Any]) -> Probabilities:
-        try:
-            return np.asarray(model.predict_on_batch(pixels.astype(np.float32)))
-        except Exception as error:
-            raise UserError(f"Keras cannot run {path} ({reason_of(error)})") from None
-
-    return run, (shape[1], shape[2]), outputs[1]
-
-
-def _load_saved_model(folder: Path, metadata: Metadata) -> tuple[PredictFn, tuple[int, int], int]:
-    import_tensorflow()
-    import tensorflow as tf
-
-    try:
-        model = tf.saved_model.load(str(folder))
-    except Exception as error:
-        raise UserError(f"TensorFlow cannot load {folder} ({reason_of(error)})") from None
-    signatures = getattr(model, "signatures", None)
-    signature: Any = signatures.get("images") if isinstance(signatures, Mapping) else None
-    outputs = getattr(signature, "structured_outputs", {})
-    if "probabilities" not in outputs or metadata.image_size is None:
-        raise UserError(
-            f"{folder} has no signature `images` that gives `probabilities`; "
-            "expected what tools/export_saved_model.py wrote"
-        )
-
-    def run(pixels: npt.NDArray[Any]) -> Probabilities:
-        # The signature holds the variables only as long as the model itself is held.
-        _ = model
-        try:
-            answer = signature(images=tf.constant(pixels, tf.float32))
-        except Exception as error:
-            raise UserError(f"TensorFlow cannot run {folder} ({reason_of(error)})") from None
-        return np.asarray(answer["probabilities"].numpy())
-
-    return run, metadata.image_size, int(outputs["probabilities"].shape[-1] or 0)

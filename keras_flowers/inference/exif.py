@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from PIL import ExifTags, Image
 
-from keras_flowers.inference.image import Source, silence_pillow
+from keras_flowers.inference.image import Photo, silence_pillow
 
 
 @dataclass(frozen=True)
@@ -28,19 +29,21 @@ class CaptureInfo:
     longitude: float | None = None
 
 
-def read_capture_info(source: Source) -> CaptureInfo:
+def read_capture_info(photo: Photo) -> CaptureInfo:
     """Reads date and GPS position from a photo's EXIF block.
 
     Args:
-        source: A path, or the bytes of a whole file.
+        photo: A path, or the bytes of a whole file; arrays and others say nothing.
 
     Returns:
         What could be read. Nothing is raised: a photo without EXIF, or with a broken one, is still
         a photo.
     """
+    if not isinstance(photo, (str, os.PathLike, bytes)):
+        return CaptureInfo()
     silence_pillow()
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with Image.open(io.BytesIO(photo) if isinstance(photo, bytes) else photo) as image:
             exif = image.getexif()
             details = exif.get_ifd(ExifTags.IFD.Exif)
             position = exif.get_ifd(ExifTags.IFD.GPSInfo)

@@ -17,31 +17,28 @@ prediction without TensorFlow, in `tf_image.py` for training and inside the expo
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import stat
 import threading
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from keras_flowers.errors import UserError
+from keras_flowers.errors import UserError, reason_of
+from keras_flowers.inference.colour import in_rgb, transform_to_srgb
+from keras_flowers.inference.formats import EXPECTED, kind_of, pillow_formats
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Source: TypeAlias = str | os.PathLike[str] | bytes
-
-PHOTO_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
-    # Not read, but the folder of an iPhone is full of them: better refused than passed over.
-    | {".heic", ".heif", ".avif"}
-)
-"""Endings of the files that are taken for photos in a folder, in lower case."""
+Photo: TypeAlias = Source | BinaryIO | Image.Image | npt.NDArray[Any]
 
 MAX_PIXELS = 120_000_000
 """Larger photos are refused (the largest phone sensors have 108 or 200 megapixels and save 12 to
@@ -55,54 +52,132 @@ converting them takes up to 12 bytes a pixel, and all of it is to stay below a g
 MAX_BYTES = 256 << 20
 """Larger files are refused, for the same reason."""
 
-# Pillow has readers for 40 formats, one of which starts another program (EPS); strangers' files
-# get these. JPEG includes the multi-picture files of phones. The last two are loaded only if no
-# other fits.
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
-_EXPECTED = "expected a photo (JPEG, PNG, WebP, GIF, TIFF or BMP)"
+_pillow_logger = logging.getLogger("PIL")
 
 _LARGE_PIXELS = 8_000_000
 _one_large_photo = threading.Lock()
 """Held while a large photo is decoded, so that the threads of a bulk run do not add up."""
 
 
-def read_photo(source: Source, size: tuple[int, int] | None = None) -> Image.Image:
-    """Reads a photo file upright and in RGB.
+def _renew_lock() -> None:
+    global _one_large_photo
+    _one_large_photo = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    # A thread that holds it in the parent does not exist in the child, which would wait for it.
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+def read_photo(photo: Photo, size: tuple[int, int] | None = None) -> Image.Image:
+    """Reads a photo upright and in sRGB.
 
     Args:
-        source: A path, or the bytes of a whole file.
+        photo: A path; the bytes of a whole file; a file object opened in binary mode; a PIL image;
+            or an array [height, width, 3], RGB, as `checked_pixels` takes it.
         size: Height and width that the caller will resize to. A JPEG is then decoded no larger
             than needed, which is several times faster for a phone's photo.
 
     Returns:
         The photo in mode "RGB". Transparency is laid on white, 16-bit grey is scaled (not cut) to
-        8 bits, and of an animation the first frame is taken.
+        8 bits, colours are brought to sRGB where a profile says that they are others, and of an
+        animation the first frame is taken.
 
     Raises:
         UserError: There is no such file, or it is not a photo that can be read whole.
     """
-    name = "the photo" if isinstance(source, bytes) else printable(source)
-    data = source if isinstance(source, bytes) else _read_file(Path(source), name)
-    if not data:
-        raise UserError(f"{name} is empty; {_EXPECTED}")
+    image, transform = _decoded(photo, size)
+    return image if transform is None else transform.apply(image)
+
+
+def read_pixels(photo: Photo, size: tuple[int, int]) -> Pixels:
+    """Reads a photo as a model takes it: uint8 [height, width, 3], values 0..255, RGB.
+
+    Args:
+        photo: As for `read_photo`.
+        size: Height and width of the result.
+
+    Raises:
+        UserError: As `read_photo`.
+    """
+    image, transform = _decoded(photo, size)
+    image = _squashed(image, size)
+    # Here, where the fewest pixels are left.
+    return np.asarray(image if transform is None else transform.apply(image))
+
+
+def as_file(photo: Photo) -> Photo:
+    """The content of a file object, which can be read only once; anything else as it is."""
+    is_open_file = hasattr(photo, "read") and not isinstance(photo, (str, os.PathLike))
+    return _bytes_of(photo) if is_open_file else photo
+
+
+def checked_pixels(pixels: npt.NDArray[Any], *, max_value: float | None = None) -> npt.NDArray[Any]:
+    """Refuses arrays that are no colours 0..255.
+
+    Args:
+        pixels: Whole numbers or floats, 0..255. Floats that are all at most 1 are refused: to
+            scale them to 0..1 is the commonest mistake there is.
+        max_value: What white is, where that is said: 1 takes such floats and multiplies them by
+            255, 255 takes them as they are (nearly black).
+
+    Returns:
+        The array; of whole numbers, as uint8.
+    """
+    is_float = np.issubdtype(pixels.dtype, np.floating)
+    if not is_float and not np.issubdtype(pixels.dtype, np.integer):
+        raise UserError(f"pixels have the type {pixels.dtype}; expected uint8 or float32, 0..255")
+    if max_value not in (None, 1, 255):
+        raise UserError(f"max_value is {max_value}; expected 1 or 255")
+    if pixels.size and pixels.dtype != np.uint8:
+        lowest, highest = pixels.min(), pixels.max()
+        limit = max_value or 255
+        # NaN fails every comparison.
+        if is_float and max_value is None and not highest > 1:
+            raise UserError(
+                f"pixels are {lowest:.3g} to {highest:.3g}; expected 0 to 255: multiply them by "
+                "255, or say max_value=1"
+            )
+        if not (lowest >= 0 and highest <= limit):
+            raise UserError(f"pixels are {lowest:.6g} to {highest:.6g}; expected 0 to {limit:g}")
+    if not is_float:
+        return pixels.astype(np.uint8, copy=False)
+    return pixels * np.float32(255) if max_value == 1 else pixels
+
+
+def _decoded(photo: Photo, size: tuple[int, int] | None) -> tuple[Image.Image, Any | None]:
+    """A photo upright, and what brings its colours to sRGB, where that has to be done.
+
+    The photo is in mode "RGB", or in the one that the transform takes.
+    """
+    name = "the photo"
+    suffix = ""
+    if isinstance(photo, (str, os.PathLike)):
+        name, suffix = printable(photo), os.path.splitext(photo)[1]
+        photo = _read_file(photo, name)
     silence_pillow()
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            _refuse_more_pixels(image, MAX_PIXELS, name)
-            if size is not None:
-                _shrink_while_decoding(image, size)
-            share = 2 if image.format == "WEBP" else 1
+        with _opened(photo, name, suffix) as image:
+            if not isinstance(photo, Image.Image):
+                _refuse_more_pixels(image, MAX_PIXELS, name)
+                if size is not None:
+                    _shrink_while_decoding(image, size)
+            share = 2 if image.format in ("WEBP", "AVIF", "HEIF") else 1
             _refuse_more_pixels(image, MAX_DECODED_PIXELS // share, name)
             large = image.width * image.height > _LARGE_PIXELS // share
             with _one_large_photo if large else nullcontext():
                 image.load()
-                return _in_rgb(_upright(image))
+                transform = transform_to_srgb(image)
+                upright = _upright(image)
+                if transform is None or transform.input_mode in ("RGB", "L"):
+                    upright = in_rgb(upright)
+                if transform is not None and transform.input_mode == "L":
+                    upright = upright.getchannel(0)
+                # A PIL image that was upright and in RGB would be the caller's own.
+                return upright.copy() if upright is photo else upright, transform
     except UnidentifiedImageError:
-        if data[4:8] == b"ftyp":
-            raise UserError(
-                f"{name} is a HEIC, AVIF or video file; save it as JPEG first"
-            ) from None
-        raise UserError(f"{name} is not a photo that can be read; {_EXPECTED}") from None
+        subject = "this" if name == "the photo" else name
+        raise UserError(f"{subject} is not a photo that can be read; {EXPECTED}") from None
     except Image.DecompressionBombError:
         raise UserError(
             f"{name} claims more than {MAX_PIXELS // 1_000_000} million pixels; "
@@ -115,8 +190,53 @@ def read_photo(source: Source, size: tuple[int, int] | None = None) -> Image.Ima
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ... on broken
         # files; whatever it was, for the caller the photo is unreadable.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{name} is damaged or incomplete ({reason})") from None
+        raise UserError(f"{name} is damaged or incomplete ({reason_of(error)})") from None
+
+
+@contextmanager
+def _opened(photo: Photo, name: str, suffix: str) -> Iterator[Image.Image]:
+    """A photo that is no path as a PIL image, not decoded yet where that can be had."""
+    if isinstance(photo, Image.Image):
+        yield photo  # its owner closes it
+        return
+    if isinstance(photo, np.ndarray):
+        if photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
+            raise UserError(
+                f"the photo is an array of the shape {photo.shape}; expected (H, W, 3), RGB"
+            )
+        pixels = checked_pixels(photo)
+        yield Image.fromarray(np.ascontiguousarray(np.rint(pixels).astype(np.uint8)))
+        return
+    data = _bytes_of(photo)
+    if not data:
+        raise UserError(f"{name} is empty; {EXPECTED}")
+    kind = kind_of(data, suffix)
+    if kind == "a web page":
+        raise UserError(f"{name} is a web page, not a photo; download the photo itself")
+    if kind is not None:
+        raise UserError(f"{name} is {kind}; save it as JPEG first")
+    with Image.open(io.BytesIO(data), formats=pillow_formats(data)) as image:
+        # The first picture of a raw file is a small preview of others, and says so.
+        tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+        if 330 in tags and int(tags.get(254, 0)) & 1:
+            raise UserError(f"{name} is a camera's raw file; save it as JPEG first")
+        yield image
+
+
+def _bytes_of(photo: Any) -> bytes:
+    if isinstance(photo, (bytes, bytearray, memoryview)):
+        return bytes(photo)
+    if not hasattr(photo, "read"):
+        raise UserError(
+            "expected one photo: a path, bytes, a file object, a PIL image or an array "
+            f"[H, W, 3], got a {type(photo).__name__}; several photos are for predict_many()"
+        )
+    data = photo.read(MAX_BYTES + 1)
+    if not isinstance(data, bytes):
+        raise UserError("the file object gives text, not bytes; open it with mode 'rb'")
+    if len(data) > MAX_BYTES:
+        raise UserError(f"the photo has more than {MAX_BYTES >> 20} MiB; make it smaller first")
+    return data
 
 
 def squash(photo: Image.Image, size: tuple[int, int]) -> Pixels:
@@ -125,6 +245,10 @@ def squash(photo: Image.Image, size: tuple[int, int]) -> Pixels:
     Returns:
         uint8 array [height, width, 3], values 0..255, RGB.
     """
+    return np.asarray(_squashed(photo, size))
+
+
+def _squashed(photo: Image.Image, size: tuple[int, int]) -> Image.Image:
     height, width = size
     across, down = max(photo.width // width, 1), max(photo.height // height, 1)
     if across > 1 or down > 1:
@@ -132,40 +256,14 @@ def squash(photo: Image.Image, size: tuple[int, int]) -> Pixels:
         photo = photo.reduce((across, down), (0, 0, *whole))
     # Not resize(): that widens its kernel to antialias.
     everything = (0, 0, *photo.size)
-    resized = photo.transform(
+    return photo.transform(
         (width, height), Image.Transform.EXTENT, everything, Image.Resampling.BILINEAR
     )
-    return np.asarray(resized)
-
-
-def read_pixels(source: Source, size: tuple[int, int]) -> Pixels:
-    """Reads a photo as a model takes it: uint8 [height, width, 3], values 0..255, RGB.
-
-    Raises:
-        UserError: As `read_photo`.
-    """
-    return squash(read_photo(source, size), size)
 
 
 def load_readers() -> None:
     """Loads Pillow's readers, as the first photo would: that takes longer than to read it."""
     Image.preinit()
-
-
-def find_photos(folder: Path, on_error: Callable[[OSError], object] | None = None) -> list[Path]:
-    """The photos in `folder` and below it, known by their endings, in a stable order.
-
-    Args:
-        folder: Where to look. Links to other folders are not followed.
-        on_error: Gets the error of each folder that cannot be listed; the others are still found.
-    """
-    found = []
-    for parent, folders, files in os.walk(folder, onerror=on_error):
-        folders.sort()
-        found += [
-            Path(parent, f) for f in sorted(files) if Path(f).suffix.lower() in PHOTO_SUFFIXES
-        ]
-    return found
 
 
 def shrink_ratio(height: int, width: int, size: tuple[int, int]) -> int:
@@ -193,12 +291,15 @@ def printable(path: str | os.PathLike[str]) -> str:
 
 
 def silence_pillow() -> None:
-    """Stops Pillow's warnings for good: about broken EXIF or large photos, they help nobody."""
+    """Stops what Pillow says about broken files, for good: it is said in the refusal."""
     # Not with catch_warnings: threads that leave it in another order than they entered mix up the
     # filters.
     filters = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
     if filters not in warnings.filters:
         warnings.filterwarnings("ignore", module=r"PIL\.")
+    # Without any handler Python would print its errors; one that a program has set still gets them.
+    if not _pillow_logger.handlers:
+        _pillow_logger.addHandler(logging.NullHandler())
 
 
 def _refuse_more_pixels(image: Image.Image, limit: int, name: str) -> None:
@@ -209,7 +310,10 @@ def _refuse_more_pixels(image: Image.Image, limit: int, name: str) -> None:
         )
 
 
-def _read_file(path: Path, name: str) -> bytes:
+def _read_file(source: str | os.PathLike[str], name: str) -> bytes:
+    if re.match(r"(https?|ftp):/", os.fspath(source)):
+        raise UserError(f"{name} is a URL; download it first, and give the file")
+    path = Path(source)
     try:
         # Opening a named pipe would wait for ever; open nothing but ordinary files.
         status = path.stat()
@@ -223,8 +327,7 @@ def _read_file(path: Path, name: str) -> bytes:
     except FileNotFoundError:
         raise UserError(f"{name} does not exist; expected the path of a photo") from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{name} cannot be read ({reason})") from None
+        raise UserError(f"{name} cannot be read ({reason_of(error)})") from None
 
 
 def _shrink_while_decoding(image: Image.Image, size: tuple[int, int]) -> None:
@@ -263,32 +366,3 @@ def _upright(image: Image.Image) -> Image.Image:
     # still tells the orientation, and it copies photos that are upright already.
     turn = _TURNS.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
-
-
-def _in_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = _in_8_bits(image)
-    if image.mode in ("LA", "La", "PA", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-    if image.mode == "RGBA":
-        on_white = Image.new("RGB", image.size, "white")
-        on_white.paste(image, mask=image)
-        return on_white
-    # convert() would copy a photo that is in RGB already.
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _in_8_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits, or of 32 that hold 8, 16 or (fractions 0..1) none, as 8 bits."""
-    # convert("RGB") would cut everything above 255 to white.
-    # What white is, nothing but the values themselves tells.
-    brightest = float(np.max(image.getextrema())) if image.mode in ("I", "F") else 65535.0
-    white = 65535.0 if brightest > 255 else 255.0 if image.mode == "I" or brightest > 1 else 1.0
-    grey = np.empty((image.height, image.width), np.uint8)
-    rows = max(1, (1 << 22) // image.width)  # a strip at a time: floats take four times the memory
-    for top in range(0, image.height, rows):
-        bottom = min(top + rows, image.height)
-        strip = image.crop((0, top, image.width, bottom))
-        values = np.nan_to_num(np.asarray(strip, np.float32)) * (255.0 / white)
-        grey[top:bottom] = np.clip(values, 0, 255)
-    return Image.fromarray(grey)

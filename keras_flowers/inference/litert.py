@@ -6,14 +6,16 @@ import faulthandler
 import os
 import queue
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from keras_flowers.errors import UserError, reason_of
+from keras_flowers.inference.scaling import Scaling
 from keras_flowers.system import available_cores, standard_error_held_back
 
 MAX_SIDE = 4096
@@ -36,27 +38,34 @@ class LiteRTModel:
     cores. That is faster than one interpreter with as many threads, which waits at the end of
     every layer; but a single photo is answered sooner by the latter: `workers=1` makes that.
 
+    It works on in a process that was forked from this one: there it loads the model anew.
+
     Args:
         content: The bytes of a `.tflite` file. It must have one input [1, H, W, 3].
-        workers: How many interpreters run at a time; 1 gives all cores to one interpreter.
+        workers: How many interpreters run at a time.
+        threads: How many threads each of them has; None gives all cores to a single one, and one
+            thread each to several.
+
+    Attributes:
+        scaling: What becomes of pixels first; None gives them as they are, to an int8 input less
+            128.
 
     Raises:
         UserError: LiteRT cannot load `content`, or its input is no single picture.
     """
 
-    def __init__(self, content: bytes, *, workers: int = 1) -> None:
-        threads = available_cores() if workers == 1 else 1
-        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(workers):
-            self._idle.put(_interpreter(content, threads))
-        self._workers = workers
-        self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
-        interpreter = self._idle.get()
+    def __init__(self, content: bytes, *, workers: int = 1, threads: int | None = None) -> None:
+        if threads is None:
+            threads = available_cores() if workers == 1 else 1
+        self.scaling: Scaling | None = None
+        self._options = (content, workers, threads)
+        self._crew = _Crew(*self._options)
+        interpreter = self._crew.idle.get()
         (self._input,) = interpreter.get_input_details()
         # Outputs come in no promised order; their names end in ":0", ":1", ... when converted
         # from a signature, and the signature's order is the one callers know.
         self._outputs = sorted(interpreter.get_output_details(), key=lambda output: output["name"])
-        self._idle.put(interpreter)
+        self._crew.idle.put(interpreter)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -69,37 +78,55 @@ class LiteRTModel:
         """The shape of each output, without the batch dimension."""
         return [tuple(int(n) for n in output["shape"][1:]) for output in self._outputs]
 
+    @property
+    def input_dtype(self) -> np.dtype[Any]:
+        """float32, uint8 or int8."""
+        dtype: np.dtype[Any] = np.dtype(self._input["dtype"])
+        return dtype
+
+    @property
+    def input_range(self) -> tuple[float, float]:
+        """The smallest and the largest number that an input of whole numbers stands for."""
+        scale, zero_point = self._input["quantization"]
+        limits = np.iinfo(self.input_dtype)
+        return (limits.min - zero_point) * scale, (limits.max - zero_point) * scale
+
     def __call__(self, pixels: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]:
         """Runs a batch.
 
         Args:
-            pixels: uint8 or float32 [N, H, W, 3], values 0..255. A quantised model gets uint8.
+            pixels: uint8 or float32 [N, H, W, 3], values 0..255.
 
         Returns:
             One float32 array [N, ...] for each output, dequantised where it is quantised.
         """
         outputs = [np.empty((len(pixels), *shape), np.float32) for shape in self.output_shapes]
         photos = iter(enumerate(pixels))
-        if self._pool is None:
-            self._run(photos, outputs)
+        crew = self._crew
+        if crew.process != os.getpid():  # forked: its threads, and LiteRT's, are not here
+            crew = self._crew = _Crew(*self._options)
+        if crew.pool is None:
+            self._run(crew, photos, outputs)
         else:
             # Whoever is done takes the next photo; Python's lock hands each out once. One task each
             # would cost 4 % of the time of a small network.
-            list(self._pool.map(lambda _: self._run(photos, outputs), range(self._workers)))
+            tasks = range(crew.workers)
+            list(crew.pool.map(lambda _: self._run(crew, photos, outputs), tasks))
         return outputs
 
     def _run(
         self,
+        crew: _Crew,
         photos: Iterator[tuple[int, npt.NDArray[Any]]],
         outputs: list[npt.NDArray[np.float32]],
     ) -> None:
         """Runs what is left of `photos` through an idle interpreter, into the rows of `outputs`."""
-        interpreter = self._idle.get()
+        interpreter = crew.idle.get()
         try:
             for row, pixels in photos:
                 # Each by itself: all at once, they would have gone through memory once more.
-                pixels = _as_type(pixels, self._input["dtype"])
-                interpreter.set_tensor(self._input["index"], pixels[None])
+                numbers = self._as_input(pixels)
+                interpreter.set_tensor(self._input["index"], numbers[None])
                 interpreter.invoke()
                 for output, values in zip(self._outputs, outputs, strict=True):
                     given = interpreter.get_tensor(output["index"])[0]
@@ -107,24 +134,49 @@ class LiteRTModel:
         except (RuntimeError, ValueError) as error:
             raise UserError(f"LiteRT cannot run this TFLite model ({reason_of(error)})") from None
         finally:
-            self._idle.put(interpreter)
+            crew.idle.put(interpreter)
+
+    def _as_input(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        dtype = self.input_dtype
+        if self.scaling is None:
+            return _as_type(pixels, dtype)
+        numbers = self.scaling(pixels)
+        if dtype == np.float32:
+            return numbers
+        scale, zero_point = self._input["quantization"]
+        limits = np.iinfo(dtype)
+        quantised = np.rint(numbers / np.float32(scale or 1)) + zero_point
+        return np.asarray(np.clip(quantised, limits.min, limits.max), dtype)
 
 
-def probe_in_subprocess(content: bytes, meanwhile: Callable[[], object] = lambda: None) -> None:
+class _Crew:
+    """The interpreters of one process, and the threads that run them."""
+
+    def __init__(self, content: bytes, workers: int, threads: int) -> None:
+        self.process = os.getpid()
+        self.workers = workers
+        self.idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(workers):
+            self.idle.put(_interpreter(content, threads))
+        self.pool = ThreadPoolExecutor(workers) if workers > 1 else None
+
+
+@contextmanager
+def probe_in_subprocess(content: bytes) -> Iterator[None]:
     """Loads a model and runs it once in a process of its own, so that only that one dies of it.
 
     LiteRT checks the form of a file, but not all that it says: some damaged files crash it, hang it
-    or have it take all memory. Where the system cannot fork (Windows) nothing is done.
+    or have it take all memory. The body of the `with` statement runs at the same time. Where the
+    system cannot fork (Windows) nothing else is done.
 
     Args:
         content: The bytes of a `.tflite` file from anywhere.
-        meanwhile: What to do in this process until the other is done.
 
     Raises:
-        UserError: LiteRT crashes, or cannot load or run the model.
+        UserError: At the end: LiteRT crashes, or cannot load or run the model.
     """
     if not hasattr(os, "fork"):
-        meanwhile()
+        yield
         return
     import ai_edge_litert.interpreter  # noqa: F401  # here, so that it is not imported twice
 
@@ -134,7 +186,7 @@ def probe_in_subprocess(content: bytes, meanwhile: Callable[[], object] = lambda
         _probe_and_exit(content, writing)
     os.close(writing)
     try:
-        meanwhile()
+        yield
     finally:
         with open(reading, encoding="utf-8") as pipe:
             refusal = pipe.read()
@@ -190,16 +242,16 @@ def _interpreter(content: bytes, threads: int) -> Any:
     if not all(0 < side <= MAX_SIDE for side in shapes[0][1:3]):
         raise UserError(f"expected a TFLite model of up to {MAX_SIDE} pixels, got {shapes}")
     dtype = np.dtype(inputs[0]["dtype"])
-    if dtype not in (np.uint8, np.float32):
-        raise UserError(f"expected a TFLite model of uint8 or float32 pixels, got {dtype}")
+    if dtype not in (np.uint8, np.int8, np.float32):
+        raise UserError(f"expected a TFLite model of uint8, int8 or float32 pixels, got {dtype}")
     if any(not np.issubdtype(one["dtype"], np.number) for one in outputs):
         raise UserError("expected a TFLite model that gives numbers, got text")
     if any(tensor["dtype"] is np.object_ for tensor in tensors):
         # A converter that is given a function and the model it belongs to makes such files; they
         # run, on whatever is in memory.
         raise UserError(
-            "the weights are not inside this TFLite model; convert it again, as in "
-            "tools/export_tflite.py"
+            "the weights are not inside this TFLite model; convert it again, with the signature "
+            "of a SavedModel"
         )
     return interpreter
 
@@ -211,8 +263,10 @@ def _is_no_info(line: bytes) -> bool:
 
 
 def _as_type(pixels: npt.NDArray[Any], dtype: Any) -> npt.NDArray[Any]:
-    if dtype == np.uint8 and pixels.dtype != np.uint8:
+    if dtype != np.float32 and pixels.dtype != np.uint8:
         pixels = np.rint(pixels)
+    if dtype == np.int8:
+        pixels = pixels.astype(np.int16) - 128
     return pixels.astype(dtype, copy=False)
 
 

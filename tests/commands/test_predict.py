@@ -19,10 +19,14 @@ from conftest import COLOURS
 from PIL import ExifTags, Image
 
 from keras_flowers.commands import predict
-from keras_flowers.commands.predict import Answer, PhotoInput
+from keras_flowers.commands.rows import Rows
 from keras_flowers.errors import UserError
-from keras_flowers.inference import camera, chart
-from keras_flowers.inference.classifier import Prediction, load_classifier
+from keras_flowers.inference import bulk, camera, chart
+from keras_flowers.inference.ahead import PHOTOS_AT_A_TIME
+from keras_flowers.inference.bulk import Answer, PhotoInput, predict_photos
+from keras_flowers.inference.classifier import load_classifier
+from keras_flowers.inference.formats import is_chart
+from keras_flowers.inference.prediction import Prediction
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +70,7 @@ def test_photo_is_named_with_a_table_and_a_chart(
         "chart: magenta_flower.png",
     ]
     assert output.err == ""
-    assert chart.is_chart(Path("magenta_flower.png"))
+    assert is_chart(Path("magenta_flower.png"))
 
 
 def test_known_flower_is_given_with_its_scientific_name(
@@ -163,7 +167,7 @@ def test_photo_is_read_from_standard_input(
 
 
 def test_endless_standard_input_is_refused(run: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(predict, "MAX_BYTES", 1000)
+    monkeypatch.setattr(bulk, "MAX_BYTES", 1000)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(bytes(5000))))
     with pytest.raises(UserError, match="standard input has more than"):
         run("-")
@@ -255,9 +259,9 @@ def test_folder_gives_a_row_each_in_order(
     assert run("photos") == 0
     output = capsys.readouterr()
     assert output.out.splitlines() == [
-        "photos/cyan.png     cyan  98.8%",
-        "photos/magenta.png  magenta  98.8%",
-        "photos/yellow.png   yellow  98.8%",
+        "photos/cyan.png     cyan      98.8%",
+        "photos/magenta.png  magenta   98.8%",
+        "photos/yellow.png   yellow    98.8%",
     ]
     assert output.err.startswith("3 of 3 photos named, ")
     assert os.listdir() == ["photos"]
@@ -328,7 +332,7 @@ def test_bad_photos_have_their_reason_in_the_row_and_are_counted(
     assert rows[0]["error"] == "does not exist; expected the path of a photo"
     assert rows[2]["error"].startswith("is empty; expected a photo")
     assert "3 of 5 photos named" in output.err
-    assert "2 could not be read, their rows say why" in output.err
+    assert "2 could not be read; their rows say why" in output.err
 
 
 def test_bad_photos_are_said_in_text_rows_too(
@@ -340,7 +344,7 @@ def test_bad_photos_are_said_in_text_rows_too(
         "gone.jpg",
         "error: does not exist; expected the path of a photo",
     ]
-    assert second.endswith("cyan  98.8%")
+    assert second.endswith("cyan      98.8%")
 
 
 def test_only_bad_photos_is_exit_code_2(run: Any) -> None:
@@ -360,13 +364,13 @@ def test_folder_without_photos_is_a_user_error(run: Any) -> None:
 def test_folder_that_cannot_be_listed_has_a_row(
     run: Any, colour_photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
-    find = predict.find_photos
+    find = bulk.find_photos
 
     def without_permission(folder: Path, on_error: Any) -> list[Path]:
         on_error(PermissionError(13, "Permission denied", str(folder / "private")))
         return find(folder, on_error)
 
-    monkeypatch.setattr(predict, "find_photos", without_permission)
+    monkeypatch.setattr(bulk, "find_photos", without_permission)
     assert run(colour_photos, "--csv") == 1
     rows = rows_of(capsys.readouterr().out)
     assert rows[0]["photo"] == str(colour_photos / "private")
@@ -377,14 +381,14 @@ def test_folder_that_cannot_be_listed_has_a_row(
 def test_photo_that_vanishes_meanwhile_has_a_row(
     run: Any, colour_photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
-    find = predict.find_photos
+    find = bulk.find_photos
 
     def find_and_lose(folder: Path, on_error: Any) -> list[Path]:
         found = find(folder, on_error)
         (colour_photos / "magenta.png").unlink()
         return found
 
-    monkeypatch.setattr(predict, "find_photos", find_and_lose)
+    monkeypatch.setattr(bulk, "find_photos", find_and_lose)
     assert run(colour_photos, "--csv") == 1
     rows = rows_of(capsys.readouterr().out)
     assert [row["name"] for row in rows] == ["cyan", "", "yellow"]
@@ -396,7 +400,7 @@ def test_rows_keep_the_order_of_many_photos(colour_model: Path) -> None:
     order = np.random.default_rng(0).integers(0, 3, 100)
     photos = [PhotoInput(str(n), data[colour]) for n, colour in enumerate(order)]
     classifier = load_classifier(colour_model, workers=3)
-    answers = list(predict.predict_photos(classifier, photos, workers=3))
+    answers = list(predict_photos(classifier, photos, workers=3))
     assert [answer.photo.name for answer in answers] == [str(n) for n in range(100)]
     names = list(COLOURS)
     assert [answer.prediction and answer.prediction.name for answer in answers] == [
@@ -414,10 +418,10 @@ def test_no_more_than_a_few_dozen_photos_are_held(colour_model: Path) -> None:
             taken += 1
             yield PhotoInput("photo", data)
 
-    answers = predict.predict_photos(load_classifier(colour_model), photos(), workers=2)
+    answers = predict_photos(load_classifier(colour_model), photos(), workers=2)
     ahead = [taken - given for given, _ in enumerate(answers)]
     assert len(ahead) == 1000
-    assert max(ahead) <= 2 * predict.PHOTOS_AT_A_TIME
+    assert max(ahead) <= 2 * PHOTOS_AT_A_TIME
 
 
 def test_ending_of_the_output_chooses_the_format(run: Any, colour_photos: Path) -> None:
@@ -427,7 +431,7 @@ def test_ending_of_the_output_chooses_the_format(run: Any, colour_photos: Path) 
     lines = Path("rows.jsonl").read_text().splitlines()
     assert [json.loads(line)["name"] for line in lines] == list(COLOURS)
     assert run(colour_photos, "--output", "rows.txt") == 0
-    assert "magenta  98.8%" in Path("rows.txt").read_text()
+    assert "magenta   98.8%" in Path("rows.txt").read_text()
 
 
 def test_interrupted_run_keeps_the_rows_so_far(
@@ -467,28 +471,22 @@ def test_names_that_are_no_text_are_written(
     assert run(colour_photos, "--output", "rows.csv") == 0
     assert "not-utf8-\\udcff.png,cyan" in Path("rows.csv").read_text(encoding="utf-8")
     assert run(colour_photos, "--output", "rows.json") == 0
-    lines = [json.loads(line) for line in Path("rows.json").read_text().splitlines()]
+    lines = json.loads(Path("rows.json").read_text())
     assert lines[1]["photo"].endswith(name)
     assert run(colour_photos) == 0
 
 
-def test_progress_is_shown_on_a_terminal_with_rate_and_time_left(
+def test_progress_is_shown_on_a_terminal_and_gives_way_to_the_rows(
     run: Any, colour_photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     run(colour_photos)
     output = capsys.readouterr()
-    assert "1 of 3 photos, " in output.err
-    assert "/s, 0:00 left\r\033[K" in output.err
-    assert "\033" not in output.out
-
-
-def test_progress_counts_the_time_left() -> None:
-    progress = predict._Progress(100)
-    progress._done = 10
-    progress._start -= 20  # half a photo a second
-    assert progress._rate() == pytest.approx(0.5, abs=0.01)
-    assert progress.summary(3).startswith("7 of 100 photos named, 0.5/s; 3 could not be read")
+    assert "naming:   0%|" in output.err
+    assert "/3 [" in output.err
+    last_bar, summary = output.err.rsplit("\r", 1)
+    assert summary.startswith("3 of 3 photos named, ")
+    assert "\r" not in output.out
 
 
 # The camera.
@@ -567,12 +565,13 @@ def test_help_teaches_by_examples(run: Any, capsys: pytest.CaptureFixture[str]) 
         run("--help")
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    assert text.count("python -m keras_flowers.predict ") >= 6
+    assert text.count("keras-flowers predict ") >= 7
     assert "exit code" in text
 
 
 def test_row_does_not_say_certain_of_what_is_not() -> None:
     file = io.StringIO()
     prediction = Prediction(("rose", "iris"), np.array([0.9999998, 2e-7], np.float32))
-    predict.Rows(file, "text", top_k=1, width=5).write(Answer(PhotoInput("a.jpg", b""), prediction))
+    rows = Rows(file, "text", top_k=1, photo_width=5)
+    rows.write(Answer(PhotoInput("a.jpg", b""), prediction))
     assert file.getvalue() == "a.jpg  rose  >99.9%\n"

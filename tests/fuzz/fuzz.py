@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bad_photos import encode, grey_16_bits, picture, png_file, raw_png, transparent_palette
 from PIL import Image
 
-from keras_flowers.commands import predict
 from keras_flowers.errors import UserError
+from keras_flowers.inference.bulk import PhotoInput, predict_photos
 from keras_flowers.inference.classifier import load_classifier
 from keras_flowers.inference.metadata import (
     LABELS_MEMBER,
@@ -212,7 +212,7 @@ def photo_case(folder: Path) -> Case:
         data = mutated(choose, choose.choice(photos[kind]), everything)
         if kind == "PNG" and choose.random() < 0.5:
             data = with_right_checksums(data)
-        (answer,) = predict.predict_photos(classifier, [predict.PhotoInput("x", data)], workers=1)
+        (answer,) = predict_photos(classifier, [PhotoInput("x", data)], workers=1)
         if answer.error:
             raise UserError(answer.error)
 

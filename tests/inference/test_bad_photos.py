@@ -28,7 +28,7 @@ def bulk_run(
     corpus: Corpus, colour_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     """The whole folder through the command line, in a process of its own."""
-    rows = tmp_path_factory.mktemp("rows") / "rows.json"
+    rows = tmp_path_factory.mktemp("rows") / "rows.jsonl"
     # Linux keeps the largest memory of the program that the process started as in ru_maxrss, so
     # ask for that of this program.
     program = "\n".join(
@@ -91,7 +91,7 @@ def test_every_photo_has_one_row_and_the_bad_ones_are_counted(
     rows = bulk_run["rows"]
     assert rows.keys() == {*corpus.good, *corpus.bad, *corpus.cut}
     failed = sum(row["error"] is not None for row in rows.values())
-    assert f"{failed} could not be read, their rows say why" in bulk_run["errors"]
+    assert f"{failed} could not be read; their rows say why" in bulk_run["errors"]
     assert bulk_run["code"] == EXIT_SOME_FAILED
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from keras_flowers.errors import UserError
 from keras_flowers.inference import chart
 from keras_flowers.inference.flowers import FLOWER_NAMES
+from keras_flowers.inference.formats import is_chart
 
 SUNFLOWER = [("sunflower", 0.9), ("gazania", 0.08), ("marigold", 0.02)]
 LONG = [
@@ -224,10 +225,10 @@ def test_charts_are_told_from_the_users_pictures(tmp_path: Path) -> None:
     chart.save(chart.draw_prediction(photo(), SUNFLOWER), tmp_path / "chart.png")
     photo().save(tmp_path / "photo.png")
     (tmp_path / "text.png").write_text("text")
-    assert chart.is_chart(tmp_path / "chart.png")
-    assert not chart.is_chart(tmp_path / "photo.png")
-    assert not chart.is_chart(tmp_path / "text.png")
-    assert not chart.is_chart(tmp_path / "none.png")
+    assert is_chart(tmp_path / "chart.png")
+    assert not is_chart(tmp_path / "photo.png")
+    assert not is_chart(tmp_path / "text.png")
+    assert not is_chart(tmp_path / "none.png")
 
 
 # Learning curves.
@@ -272,8 +273,8 @@ def test_confusion_matrix_shows_counts_and_the_share_of_the_row() -> None:
         "tulip",
         "never shown",
     ]
-    assert axes.get_ylabel() == "is in truth"
-    assert axes.get_xlabel() == "was named"
+    assert axes.get_ylabel() == "true"
+    assert axes.get_xlabel() == "predicted"
 
 
 @pytest.mark.parametrize("classes", [1, 3, 20, 102])

@@ -1,0 +1,144 @@
+"""Answers as rows: text to read, CSV for spreadsheets, JSON for programs."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from keras_flowers.errors import UserError
+from keras_flowers.inference.bulk import Answer
+from keras_flowers.inference.exif import CaptureInfo
+from keras_flowers.inference.image import printable
+from keras_flowers.inference.prediction import percent
+
+FORMATS = ("text", "csv", "json", "jsonl")
+"""text to read; csv with a header; json, one array; jsonl, an object a line."""
+
+_BY_ENDING = {
+    "": "text",
+    ".txt": "text",
+    ".log": "text",
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+
+
+def format_for(output: Path | None, asked: str | None) -> str:
+    """The format of the rows: as asked, or as the ending of the file says.
+
+    An array in a `.jsonl`, or lines in a `.json`, could not be read by what opens such files: of
+    the two, the ending decides.
+
+    Raises:
+        UserError: Rows of text cannot be written under such a name.
+
+    >>> format_for(Path("rows.csv"), None), format_for(Path("rows.json"), "jsonl")
+    ('csv', 'json')
+    """
+    if output is None:
+        return asked or "text"
+    ending = output.suffix.lower()
+    if ending not in _BY_ENDING:
+        raise UserError(
+            f"rows of text cannot be written as {output.name}; expected a name that ends in .csv "
+            "(spreadsheets open it), .json, .jsonl or .txt"
+        )
+    by_ending = _BY_ENDING[ending]
+    if asked is None or (asked.startswith("json") and by_ending.startswith("json")):
+        return by_ending
+    return asked
+
+
+class Rows:
+    """Writes answers as they come, each whole before the next; a context that ends the last row.
+
+    Args:
+        file: Where to.
+        format: One of `FORMATS`.
+        top_k: How many names a row has ("text" has one).
+        photo_width: "text": characters of the longest name of a photo.
+        name_width: "text": characters of the longest name of a flower.
+    """
+
+    def __init__(
+        self, file: TextIO, format: str, top_k: int, *, photo_width: int = 0, name_width: int = 0
+    ) -> None:
+        self._file = file
+        self._format = format
+        self._top_k = top_k
+        self._photo_width = photo_width
+        self._name_width = name_width
+        self._count = 0
+        self._csv = csv.writer(file, lineterminator="\n")
+        if format == "csv":
+            names = [f"{key}_{n}" for n in range(2, top_k + 1) for key in ("name", "probability")]
+            taken = [field.name for field in dataclasses.fields(CaptureInfo)]
+            self._csv.writerow(["photo", "name", "probability", *names, *taken, "error"])
+
+    def __enter__(self) -> Rows:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._format == "json":  # also after Ctrl-C: what is answered can be read
+            print("\n]" if self._count else "[]", file=self._file, flush=True)
+
+    def write(self, answer: Answer) -> None:
+        """Writes one row, down to the file."""
+        if self._format == "csv":
+            top = self._top(answer)
+            cells = [cell for pair in top for cell in pair] or [""] * (2 * self._top_k)
+            taken = dataclasses.asdict(answer.taken).values()
+            self._csv.writerow([answer.photo.name, *cells, *taken, answer.error])
+        elif self._format == "text":
+            print(self._line(answer), file=self._file)
+        elif self._format == "jsonl":
+            print(json.dumps(self._content(answer)), file=self._file)
+        else:
+            before = ",\n" if self._count else "[\n"
+            print(before + json.dumps(self._content(answer)), end="", file=self._file)
+        self._count += 1
+        self._file.flush()
+
+    def _top(self, answer: Answer) -> list[tuple[str, float]]:
+        top = answer.prediction.top(self._top_k) if answer.prediction else []
+        return [(name, round(probability, 6)) for name, probability in top]
+
+    def _line(self, answer: Answer) -> str:
+        best = answer.prediction  # not rounded: 0.9999999 is not certain
+        result = (
+            f"{best.name:<{self._name_width}}  {percent(best.probability):>6}"
+            if best
+            else f"error: {answer.error}"
+        )
+        return f"{printable(answer.photo.name):<{self._photo_width}}  {result}"
+
+    def _content(self, answer: Answer) -> dict[str, Any]:
+        top = self._top(answer)
+        name, probability = top[0] if top else (None, None)
+        return {
+            "photo": answer.photo.name,
+            "name": name,
+            "probability": probability,
+            "top": [{"name": name, "probability": p} for name, p in top],
+            **dataclasses.asdict(answer.taken),
+            "error": answer.error or None,
+        }
+
+
+@contextmanager
+def open_output(path: Path | None) -> Iterator[TextIO]:
+    """Opens the file that rows go to; standard output for None."""
+    if path is None:
+        yield sys.stdout
+        return
+    # Rows go into the file itself as they come: after an interruption, what is answered is there.
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        yield file

@@ -1,0 +1,43 @@
+"""Photos are read by threads while the model answers those before them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Read = TypeVar("Read")
+
+PHOTOS_AT_A_TIME = 16
+"""How many photos are handed to the model together: enough to keep all cores busy; twice as many
+are in memory, as pixels of the model's size."""
+
+
+def read_ahead(
+    read: Callable[[Item], Read], items: Iterable[Item], *, workers: int
+) -> Iterator[list[tuple[Item, Future[Read]]]]:
+    """Reads items in threads, one batch ahead of the caller.
+
+    Args:
+        read: Called for each item, in any thread.
+        items: Taken as they are needed: however many there are, a few dozen are held.
+        workers: How many threads.
+
+    Yields:
+        Batches of `PHOTOS_AT_A_TIME` items, in their order, each with what reading gives or raises.
+    """
+    items = iter(items)
+    pool = ThreadPoolExecutor(workers)
+    batches: deque[list[tuple[Item, Future[Read]]]] = deque()
+    try:
+        while batch := list(islice(items, PHOTOS_AT_A_TIME)):
+            batches.append([(item, pool.submit(read, item)) for item in batch])
+            if len(batches) > 1:
+                yield batches.popleft()
+        while batches:
+            yield batches.popleft()
+    finally:
+        pool.shutdown(cancel_futures=True)

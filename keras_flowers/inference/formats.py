@@ -1,0 +1,142 @@
+"""Which files are photos: by their endings in a folder, by their first bytes once they are read."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+_logger = logging.getLogger(__name__)
+
+# Some of them are never read, but folders are full of them: a row that says why is better than to
+# pass over half of somebody's photos.
+_RAW_SUFFIXES = frozenset(
+    {".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".raf", ".orf", ".rw2"}
+    | {".pef", ".srw"}
+)
+PHOTO_SUFFIXES = (
+    frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif"})
+    | {".bmp", ".dib", ".tif", ".tiff", ".avif", ".avifs", ".heic", ".heif", ".heics", ".heifs"}
+    | {".hif", ".jxl", ".jp2", ".j2k", ".jpf", ".jpx"}
+    | _RAW_SUFFIXES
+)
+"""Endings of the files that are taken for photos in a folder, in lower case."""
+
+PILLOW_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF")
+"""Pillow has readers for 40 formats, one of which starts another program (EPS); strangers' files
+get these. JPEG includes the multi-picture files of phones. The last two are loaded only if no
+other fits."""
+
+EXPECTED = "expected a photo (JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF)"
+
+CHART_SOFTWARE = "keras_flowers"
+"""Written into every chart, so that one of ours is known from the user's photos."""
+
+_THUMBNAIL_FOLDERS = frozenset({"@eaDir", ".@__thumb", ".thumbnails", "__MACOSX", "$RECYCLE.BIN"})
+"""Where network storage, desktops and archives keep what is no photo of its own."""
+
+_OTHER_KINDS = (
+    (4, b"ftypcrx ", "a camera's raw file"),
+    (8, b"CR\x02\x00", "a camera's raw file"),
+    (0, b"FUJIFILMCCD-RAW", "a camera's raw file"),
+    (0, b"IIRO", "a camera's raw file"),
+    (0, b"IIU\x00", "a camera's raw file"),
+    (0, b"\xff\x0a", "a JPEG XL file"),
+    (0, b"\x00\x00\x00\x0cJXL ", "a JPEG XL file"),
+    (0, b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 file"),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 file"),
+    (0, b"%PDF", "a PDF document"),
+    (0, b"8BPS", "a Photoshop file"),
+    (4, b"ftyp", "a HEIC or video file"),
+)
+"""What a file that nothing here reads is: the place and the bytes by which it is known."""
+
+
+def kind_of(data: bytes, suffix: str = "") -> str | None:
+    """What kind of file that is no readable photo `data` is; None where it may be a photo.
+
+    Args:
+        data: The file, or its first hundred bytes.
+        suffix: The ending of its name, where it has one.
+
+    >>> kind_of(b"%PDF-1.7"), kind_of(bytes(9), ".NEF"), kind_of(b"GIF89a")
+    ('a PDF document', "a camera's raw file", None)
+    """
+    if pillow_formats(data) != PILLOW_FORMATS:
+        return None
+    for place, start, kind in _OTHER_KINDS:
+        if data[place : place + len(start)] == start:
+            return kind
+    if data[:100].lstrip(b"\xef\xbb\xbf \r\n\t").lower().startswith((b"<!doctype html", b"<html")):
+        return "a web page"
+    # Most are TIFF files, of which Pillow would read the thumbnail.
+    if suffix.lower() in _RAW_SUFFIXES and not data.startswith((b"\xff\xd8\xff", b"\x89PNG")):
+        return "a camera's raw file"
+    return None
+
+
+def pillow_formats(data: bytes) -> tuple[str, ...]:
+    """The formats that Pillow is to try for a file, by its first hundred bytes.
+
+    AVIF is read where Pillow was built with it, HEIC where the package pillow-heif is installed
+    (which is then added to Pillow's formats, for the whole process).
+    """
+    if data[4:8] != b"ftyp":
+        return PILLOW_FORMATS
+    brands = data[8 : min(int.from_bytes(data[:4], "big"), 100)]
+    if b"avif" in brands or b"avis" in brands:
+        with suppress(ImportError):
+            from PIL import AvifImagePlugin
+
+            if AvifImagePlugin.SUPPORTED:
+                return ("AVIF",)
+    elif any(brand in brands for brand in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1")):
+        with suppress(ImportError):
+            import pillow_heif
+
+            pillow_heif.register_heif_opener()
+            return ("HEIF",)
+    return PILLOW_FORMATS
+
+
+def find_photos(folder: Path, on_error: Callable[[OSError], object] | None = None) -> list[Path]:
+    """The photos in `folder` and below it, known by their endings, in a stable order.
+
+    Charts of this package are left out, and a warning in the log says how many; so are thumbnails
+    of network storage and what macOS keeps beside photos ("._a.jpg"), which nobody misses.
+
+    Args:
+        folder: Where to look. Links to other folders are not followed.
+        on_error: Gets the error of each folder that cannot be listed; the others are still found.
+    """
+    found = []
+    charts = 0
+    for parent, folders, files in os.walk(folder, onerror=on_error):
+        folders[:] = sorted(name for name in folders if name not in _THUMBNAIL_FOLDERS)
+        for name in sorted(files):
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix not in PHOTO_SUFFIXES or name.startswith("._"):
+                continue
+            path = Path(parent, name)
+            if suffix == ".png" and is_chart(path):
+                charts += 1
+            else:
+                found.append(path)
+    if charts:
+        _logger.warning("left out %d of our own charts in %s", charts, folder)
+    return found
+
+
+def is_chart(path: Path) -> bool:
+    """Whether `path` is a PNG that `chart.save` wrote: it says so in its first text."""
+    try:
+        # A named pipe is no chart; to open it would wait for ever.
+        if not path.is_file():
+            return False
+        with open(path, "rb") as file:
+            start = file.read(256)
+    except (OSError, ValueError):
+        return False
+    return start.startswith(b"\x89PNG") and b"tEXtSoftware\0" + CHART_SOFTWARE.encode() in start

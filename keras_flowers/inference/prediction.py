@@ -1,0 +1,104 @@
+"""The answer for one photo: names and probabilities, as a table, a line or a picture."""
+
+from __future__ import annotations
+
+import html
+import io
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_flowers.errors import UserError
+from keras_flowers.inference.image import Photo, read_photo
+
+Probabilities: TypeAlias = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Prediction:
+    """The answer for one photo.
+
+    `print` shows it as a table of the five likeliest names, a Jupyter notebook as the photo beside
+    bars.
+
+    Attributes:
+        labels: The name of each class.
+        probabilities: float32 [classes], sums to 1, in the order of `labels`.
+        photo: What was named, where it is at hand.
+
+    >>> import numpy as np
+    >>> prediction = Prediction(("daisy", "rose"), np.array([0.2, 0.8], np.float32))
+    >>> prediction
+    <Prediction: rose 80.0%, daisy 20.0%>
+    >>> print(prediction)
+    rose    80.0%
+    daisy   20.0%
+    """
+
+    labels: tuple[str, ...]
+    probabilities: Probabilities
+    photo: Photo | None = field(default=None)
+
+    @property
+    def name(self) -> str:
+        """The likeliest flower's name."""
+        return self.top(1)[0][0]
+
+    @property
+    def probability(self) -> float:
+        """The likeliest flower's probability, 0..1."""
+        return self.top(1)[0][1]
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The `k` likeliest names with their probabilities, the likeliest first."""
+        # Stable: of two equal probabilities the class with the lower index comes first.
+        order = np.argsort(-self.probabilities, kind="stable")[:k]
+        return [(self.labels[i], float(self.probabilities[i])) for i in order]
+
+    def __str__(self) -> str:
+        top = self.top()
+        width = max(len(name) for name, _ in top)
+        return "\n".join(f"{name:<{width}}  {percent(each):>6}" for name, each in top)
+
+    def __repr__(self) -> str:
+        names = [f"{name} {percent(each)}" for name, each in self.top(3)]
+        rest = f", ... of {len(self.labels)}" if len(self.labels) > len(names) else ""
+        return f"<Prediction: {', '.join(names)}{rest}>"
+
+    def _repr_png_(self) -> bytes | None:
+        # Imported here: drawing takes half a second to load.
+        from keras_flowers.inference import chart
+
+        if self.photo is None:
+            return None
+        try:
+            picture = read_photo(self.photo, chart.PHOTO_SIZE)
+        except UserError:  # deleted meanwhile
+            return None
+        file = io.BytesIO()
+        chart.write_png(chart.draw_prediction(picture, self.top()), file)
+        return file.getvalue()
+
+    def _repr_html_(self) -> str | None:
+        if self.photo is not None:
+            return None  # notebooks would show it in place of the picture
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td><td>{percent(each)}</td></tr>"
+            for name, each in self.top()
+        )
+        return f"<table>{rows}</table>"
+
+
+def percent(probability: float) -> str:
+    """`probability`, 0..1, as a percentage that says never or certain of nothing that is neither.
+
+    >>> percent(0.25), percent(0.0004), percent(0.9996), percent(1.0)
+    ('25.0%', '<0.1%', '>99.9%', '100.0%')
+    """
+    if 0 < probability < 0.0005:
+        return "<0.1%"
+    if 0.9995 <= probability < 1:
+        return ">99.9%"
+    return f"{probability:.1%}"
