@@ -8,12 +8,16 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_flowers.inference import metadata
+
+if TYPE_CHECKING:
+    from export_fixtures import Exported
 
 COLOURS = {"cyan": (0, 255, 255), "magenta": (255, 0, 255), "yellow": (255, 255, 0)}
 
@@ -88,3 +92,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         for reason in unwanted:
             reporter.write_line(f"  {reason}")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A run that is small, real, trained and exported in all formats; made once a process."""
+    pytest.importorskip("tensorflow_datasets", reason="exporting needs the extra [train]")
+    from export_fixtures import export_all
+
+    return export_all(tmp_path_factory.getbasetemp())

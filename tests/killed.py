@@ -48,7 +48,7 @@ def start(folder: Path) -> tuple[int, int]:
         os.dup2(log, 1)
         os.dup2(log, 2)
         fit.SECONDS_BETWEEN_CHECKPOINTS = 0.0
-        verify.verify = _verified
+        verify.verify_model = _verified
 
         def send(event: str, arguments: tuple[Any, ...]) -> None:
             del event

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         train_and_evaluate(config)
     if exports:
         import_tensorflow()
-        from keras_flowers.export.verify import export_and_verify
+        from keras_flowers.commands.export import export_and_verify
 
         if not export_and_verify(config.run_dir, data_dir=config.data_dir):
             return EXIT_SOME_FAILED

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from export_fixtures import Exported, exported  # noqa: F401
+from export_fixtures import Exported
 
 import keras  # isort: skip  # export_fixtures imports it and TensorFlow silently
 import tensorflow as tf  # isort: skip
 
 from keras_flowers.export import int8
 from keras_flowers.inference.litert import LiteRTModel
-from keras_flowers.training import run_directory
 from keras_flowers.training.model import FEATURES, OUTPUT, POOLED, signed_sqrt
+from keras_flowers.training.run_directory import Run
 
 
 def nearest(kernel: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
@@ -114,8 +114,8 @@ def test_least_squares_finds_slope_and_offset_of_each_column() -> None:
     np.testing.assert_allclose(offset, [0, 5, 3], atol=1e-5)
 
 
-def test_weights_of_pooling_are_found(exported: Exported) -> None:  # noqa: F811
-    model, _ = run_directory.load_model(exported.run / "model.keras")
+def test_weights_of_pooling_are_found(exported: Exported) -> None:
+    model = Run.open(exported.run).load_model()
     maps = [pooling.maps for pooling in int8._poolings(model)]
     pixels = exported.pixels[:2].astype(np.float32)
     expected = keras.Model(model.inputs[0], model.get_layer(POOLED).output)(pixels)

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
-from export_fixtures import Exported, exported  # noqa: F401
+from export_fixtures import Exported
 
-from keras_flowers.export import export, tflite_metadata
+from keras_flowers.export import tflite_metadata
+from keras_flowers.export.formats import TFLITE_VARIANTS
+from keras_flowers.export.provenance import describe
 from keras_flowers.inference.flowers import FLOWER_NAMES, flower_named
 from keras_flowers.inference.metadata import Metadata, read_metadata
 
@@ -20,7 +22,7 @@ CLASSES = 8
 
 
 @pytest.fixture
-def float32(exported: Exported) -> Path:  # noqa: F811
+def float32(exported: Exported) -> Path:
     return exported.run / "run_float32.tflite"
 
 
@@ -47,10 +49,10 @@ def entry(path: Path) -> bytes:
     return bytes(model.Buffers(found.Buffer()).DataAsNumpy())
 
 
-def test_tables_are_read_by_the_schema_that_mediapipe_ships(exported: Exported) -> None:  # noqa: F811
+def test_tables_are_read_by_the_schema_that_mediapipe_ships(exported: Exported) -> None:
     # Its module imports TensorFlow, hence not what the package itself uses.
     generated = pytest.importorskip("mediapipe.tasks.metadata.metadata_schema_py_generated")
-    for variant in export.VARIANTS:
+    for variant in TFLITE_VARIANTS:
         path = exported.run / f"run_{variant}.tflite"
         content = entry(path)
         assert generated.ModelMetadata.ModelMetadataBufferHasIdentifier(content, 0)
@@ -75,9 +77,9 @@ def test_tables_are_read_by_the_schema_that_mediapipe_ships(exported: Exported) 
         assert labels.locale == b"en"
 
 
-def test_description_says_what_the_model_is_and_how_good(exported: Exported) -> None:  # noqa: F811
+def test_description_says_what_the_model_is_and_how_good(exported: Exported) -> None:
     metadata = read_metadata(exported.run / "run_int8.tflite")
-    text = export.describe(metadata)
+    text = describe(metadata)
     for part in ("base.keras", "160 photos", "drawn_flowers/1.0.0", "90.0%", "64 x 64", "int8"):
         assert part in text
     assert text.encode() in entry(exported.run / "run_int8.tflite")
@@ -94,12 +96,12 @@ def test_real_flowers_get_their_scientific_names_as_labels_in_latin(flowers: Pat
     assert read_metadata(flowers).labels == FLOWER_NAMES[:CLASSES]
 
 
-def test_invented_names_get_no_latin(exported: Exported) -> None:  # noqa: F811
+def test_invented_names_get_no_latin(exported: Exported) -> None:
     with zipfile.ZipFile(exported.run / "run_float32.tflite") as archive:
         assert archive.namelist() == ["labels.txt", "keras_flowers.json"]
 
 
-def test_mediapipe_shows_both_names(flowers: Path, exported: Exported) -> None:  # noqa: F811
+def test_mediapipe_shows_both_names(flowers: Path, exported: Exported) -> None:
     mediapipe = pytest.importorskip("mediapipe")
     from mediapipe.tasks.python import BaseOptions, vision
 

@@ -8,29 +8,33 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import export_fixtures
 import keras
 import pytest
-from export_fixtures import Exported, exported  # noqa: F401
+import tensorflow as tf
+from export_fixtures import Exported
 from PIL import Image
 
-from keras_flowers.commands.exit import EXIT_BAD_INPUT, EXIT_SOME_FAILED, exit_with
 from keras_flowers.errors import UserError
-from keras_flowers.export import export, tflite_metadata, verify
+from keras_flowers.export import tflite_metadata, versions
+from keras_flowers.export.export import export_model
+from keras_flowers.export.formats import FORMATS, TFLITE_VARIANTS
+from keras_flowers.export.report import Report
+from keras_flowers.export.verify import verify_model
 from keras_flowers.inference.metadata import Metadata, add_to_archive, read_metadata
-from keras_flowers.training import run_directory, tflite
+from keras_flowers.training import data, synthetic, tflite
 from keras_flowers.training.model import OUTPUT
+from keras_flowers.training.run_directory import Run
 
 PHOTOS = 24
 
 
 @pytest.fixture(scope="module")
-def report(exported: Exported) -> verify.Report:  # noqa: F811
-    return verify.verify(exported.run, verify.photos_of_split(exported.run, limit=PHOTOS))
+def report(exported: Exported) -> Report:
+    return verify_model(exported.run, limit=PHOTOS)
 
 
 @pytest.fixture
-def bare(exported: Exported, tmp_path: Path) -> Path:  # noqa: F811
+def bare(exported: Exported, tmp_path: Path) -> Path:
     """A run from which nothing was exported."""
     run = tmp_path / "bare"
     run.mkdir()
@@ -66,14 +70,14 @@ def not_a_number(model: keras.Model, metadata: Metadata) -> tuple[keras.Model, M
     return keras.Model(pixels, model(pixels) * float("nan")), metadata
 
 
-def test_good_export_passes(report: verify.Report, exported: Exported) -> None:  # noqa: F811
+def test_good_export_passes(report: Report, exported: Exported) -> None:
     assert report.broken == []
     assert (report.source, report.photos) == ("drawn_flowers/1.0.0, split test", PHOTOS)
     rows = {row.name: row for row in report.rows}
     ours = [
         "SavedModel images",
         "SavedModel image_bytes",
-        *(f"TFLite {v}" for v in export.VARIANTS),
+        *(f"TFLite {v}" for v in TFLITE_VARIANTS),
     ]
     assert [name for name in rows if not name.startswith("MediaPipe")] == ["Keras", *ours]
     for name in ours:
@@ -83,8 +87,8 @@ def test_good_export_passes(report: verify.Report, exported: Exported) -> None: 
         assert compared.photos == PHOTOS
         assert compared.mean <= compared.largest <= 1
         assert row.labelled == PHOTOS
-        assert row.right > 0.75 * PHOTOS or name == "TFLite int8"
-        assert row.lost == rows["Keras"].right - row.right
+        assert row.correct > 0.75 * PHOTOS or name == "TFLite int8"
+        assert row.change == row.correct - rows["Keras"].correct
         assert row.milliseconds > 0
     # The bytes take their own way, and Pillow's pixels are TensorFlow's, give or take one.
     assert rows["SavedModel image_bytes"].same_pixels is None
@@ -94,27 +98,18 @@ def test_good_export_passes(report: verify.Report, exported: Exported) -> None: 
     assert rows["TFLite float16"].bytes == (exported.run / "run_float16.tflite").stat().st_size
 
 
-def test_mediapipe_finds_our_names(report: verify.Report) -> None:
+def test_mediapipe_finds_our_names(report: Report) -> None:
     pytest.importorskip("mediapipe")
     rows = [row for row in report.rows if row.name.startswith("MediaPipe")]
-    assert [row.name for row in rows] == [f"MediaPipe {variant}" for variant in export.VARIANTS]
+    assert [row.name for row in rows] == [f"MediaPipe {variant}" for variant in TFLITE_VARIANTS]
     for row in rows:
         assert row.own_reading.differing <= 0.1 * PHOTOS
 
 
-def test_table_shows_every_version(report: verify.Report) -> None:
-    lines = str(report).splitlines()
-    assert lines[0] == f"{PHOTOS} photos: drawn_flowers/1.0.0, split test"
-    assert lines[-1] == "every bound holds"
-    for row in report.rows:
-        (line,) = [one for one in lines if one.startswith(f"{row.name} ")]
-        assert f"{row.right / PHOTOS:.2%}" in line
-        assert f"{row.bytes / 1e6:.1f}" in line
-
-
 @functools.cache
 def convert(model_path: Path, spoil: Spoil) -> tuple[bytes, Metadata]:
-    model, metadata = spoil(*run_directory.load_model(model_path))
+    run = Run.open(model_path)
+    model, metadata = spoil(run.load_model(), run.metadata)
     return tflite.convert(model, batch_size=None), metadata
 
 
@@ -128,89 +123,72 @@ def write_tflite(run: Path, variant: str, spoil: Spoil) -> None:
 
 @pytest.fixture(scope="module")
 def spoiled_report(
-    exported: Exported,  # noqa: F811
+    exported: Exported,
     tmp_path_factory: pytest.TempPathFactory,
-) -> verify.Report:
+) -> Report:
     """Of a run whose Keras model was trained anew, beside exports that do not fit it."""
     run = tmp_path_factory.mktemp("spoiled")
-    model, metadata = run_directory.load_model(exported.run / "model.keras")
+    trained = Run.open(exported.run)
+    model, metadata = trained.load_model(), trained.metadata
     head = model.get_layer(OUTPUT)
     head.set_weights([weights[..., ::-1] for weights in head.get_weights()])
     model.save(run / "model.keras")
     add_to_archive(run / "model.keras", metadata)
     shutil.copy(exported.run / "config.json", run)
     shutil.copytree(exported.run / "saved_model", run / "saved_model")
-    for variant in export.VARIANTS:
+    for variant in TFLITE_VARIANTS:
         for spoil in (as_it_is, *SPOILS):
             write_tflite(run, variant, spoil)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verify, "has_mediapipe", lambda: False)
-        return verify.verify(run, verify.photos_of_split(run, limit=10))
+        patch.setattr(versions, "has_mediapipe", lambda: False)
+        return verify_model(run, limit=10)
 
 
 SPOILS = (shifted_labels, other_scaling, exchanged_colours, not_a_number)
 
 
-@pytest.mark.parametrize("variant", export.VARIANTS)
+@pytest.mark.parametrize("variant", TFLITE_VARIANTS)
 @pytest.mark.parametrize("spoil", SPOILS)
-def test_spoiled_tflite_does_not_pass(
-    spoiled_report: verify.Report, variant: str, spoil: Spoil
-) -> None:
+def test_spoiled_tflite_does_not_pass(spoiled_report: Report, variant: str, spoil: Spoil) -> None:
     name = f"TFLite {spoil.__name__}_{variant}.tflite names "
     assert [sentence for sentence in spoiled_report.broken if sentence.startswith(name)]
 
 
-def test_savedmodel_from_before_the_training_does_not_pass(spoiled_report: verify.Report) -> None:
+def test_savedmodel_from_before_the_training_does_not_pass(spoiled_report: Report) -> None:
     begins = [" ".join(sentence.split()[:3]) for sentence in spoiled_report.broken]
     assert "SavedModel images differs" in begins
     assert "SavedModel image_bytes names" in begins
 
 
-def test_what_was_not_spoiled_passes_beside_it(spoiled_report: verify.Report) -> None:
+def test_what_was_not_spoiled_passes_beside_it(spoiled_report: Report) -> None:
     assert not [sentence for sentence in spoiled_report.broken if "as_it_is" in sentence]
-    assert "MediaPipe is not installed: not checked" in spoiled_report.notes
-    assert "every bound holds" not in str(spoiled_report)
+    assert spoiled_report.notes[-1] == (
+        "MediaPipe is not installed: the TFLite files were not checked with it."
+    )
+    assert "all versions agree" not in str(spoiled_report)
 
 
 def test_names_in_the_answers_must_be_those_of_the_labels(
-    exported: Exported,  # noqa: F811
+    exported: Exported,
     tmp_path: Path,
 ) -> None:
     folder = Path(shutil.copytree(exported.run / "saved_model" / "1", tmp_path / "1"))
     labels = folder / "assets.extra" / "labels.txt"
     names = labels.read_text().splitlines()
     labels.write_text("\n".join(reversed(names)))
-    *_, version = verify._saved_model_versions(folder, names)
-    batch = verify._Batch(exported.photos[:1], exported.pixels[:1], exported.pixels[:1], [0])
+    *_, by_files = versions.load_saved_model(folder, "SavedModel", names, FORMATS[0].limits)
+    batch = versions.Batch(exported.photos[:1], exported.pixels[:1], exported.pixels[:1], [0])
     with pytest.raises(UserError, match="calls class . '.*' in its answers and '.*' in its labels"):
-        version.answer(batch)
-
-
-def test_int8_must_be_small_and_right(report: verify.Report) -> None:
-    row = next(row for row in report.rows if row.name == "TFLite int8")
-    version = verify._Version("TFLite int8", "int8", Path(), lambda _: None, lambda _: None)
-    own = dataclasses.replace(row.own_reading, photos=1020, differing=30)
-
-    def broken(**changes: int) -> list[str]:
-        changed = dataclasses.replace(row, own_reading=own, labelled=1020, **changes)
-        return list(verify._broken(version, changed, "MobileNetV2"))
-
-    assert broken(lost=5, bytes=3_000_000) == []
-    assert broken(lost=6, bytes=2_000_000) == [
-        "TFLite int8 names 6 of 1020 photos fewer right than Keras; at most 5 are allowed"
-    ]
-    assert broken(lost=-9, bytes=3_000_001) == [
-        "TFLite int8 has 3,000,001 bytes; at most 3,000,000 are allowed"
-    ]
+        by_files.answer(batch)
 
 
 def test_a_folder_of_photos_may_be_labelled_and_may_hold_broken_ones(
-    exported: Exported,  # noqa: F811
+    exported: Exported,
     bare: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(verify, "has_mediapipe", lambda: False)
+    monkeypatch.setattr(versions, "has_mediapipe", lambda: False)
     labels = read_metadata(bare / "model.keras").labels
     folder = tmp_path / "photos"
     for number in range(4):
@@ -221,74 +199,127 @@ def test_a_folder_of_photos_may_be_labelled_and_may_hold_broken_ones(
     (folder / "broken.jpg").write_bytes(exported.photos[5][:400])
     Image.new("RGB", (30, 30)).save(folder / "not for all.webp")
     write_tflite(bare, "float32", as_it_is)
-    report = verify.verify(bare, verify.photos_of_folder(bare, folder))
+    report = verify_model(bare, folder)
     assert report.photos == 5
     assert [row.labelled for row in report.rows] == [4, 4]
     assert "broken.jpg" in report.notes[0]
     assert report.broken == []
     shutil.rmtree(folder)
     folder.mkdir()
-    with pytest.raises(UserError, match="holds no photos; expected .bmp, .gif"):
-        verify.photos_of_folder(bare, folder)
+    with pytest.raises(UserError, match="holds no photos; expected a folder of photos: .bmp, .gif"):
+        verify_model(bare, folder)
+
+
+def test_a_folder_that_does_not_exist_is_refused(exported: Exported, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere is not a folder; expected a folder of photos"):
+        verify_model(exported.run, tmp_path / "nowhere")
+    with pytest.raises(UserError, match="nowhere is not a folder; expected the folder of a run"):
+        verify_model(tmp_path / "nowhere")
 
 
 def test_a_run_without_exports_is_refused(bare: Path) -> None:
-    with pytest.raises(UserError, match="holds nothing that was exported; run tools/export_saved"):
-        verify.verify(bare, verify.photos_of_split(bare, limit=1))
+    with pytest.raises(UserError) as refusal:
+        verify_model(bare, limit=1)
+    assert str(refusal.value) == (
+        f"{bare} holds model.keras and nothing to compare it with; "
+        f"export the model first: keras-flowers export {bare}"
+    )
 
 
-def test_command_line_ends_with_what_it_found(
-    exported: Exported,  # noqa: F811
-    report: verify.Report,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no model; expected the folder of a run that keras-"):
+        verify_model(tmp_path)
+
+
+# What ships has no Keras model.
+
+
+@pytest.fixture
+def shipped(exported: Exported, tmp_path: Path) -> Path:
+    """A run without its Keras model, and without the data set being named in its settings."""
+    run = tmp_path / "shipped"
+    run.mkdir()
+    for path in (exported.run / "config.json", *exported.run.glob("*.tflite")):
+        shutil.copy(path, run)
+    shutil.copytree(exported.run / "saved_model", run / "saved_model")
+    return run
+
+
+def test_all_that_is_there_is_compared_with_the_best_of_it(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown: list[verify.VerificationPhotos] = []
-
-    def found(broken: list[str]) -> Callable[[Path, verify.VerificationPhotos], verify.Report]:
-        answer = dataclasses.replace(report, broken=broken)
-        return lambda run, photos: shown.append(photos) or answer
-
-    main = export_fixtures.tool("verify").main
-    monkeypatch.setattr(verify, "verify", found([]))
-    assert main([str(exported.run), "--limit", "5", "--split", "validation"]) == 0
-    assert capsys.readouterr().out == f"{report}\n"
-    (tmp_path / "a.jpg").write_bytes(exported.photos[0])
-    monkeypatch.setattr(verify, "verify", found(["it differs"]))
-    assert main([str(exported.run), "--photos", str(tmp_path)]) == EXIT_SOME_FAILED
-    assert capsys.readouterr().out.endswith("BROKEN: it differs\n")
-    assert [photos.source for photos in shown] == [
-        "drawn_flowers/1.0.0, split validation",
-        str(tmp_path),
+    monkeypatch.setattr(versions, "has_mediapipe", lambda: False)
+    report = verify_model(shipped, limit=PHOTOS)
+    assert report.broken == []
+    assert report.reference == f"SavedModel ({shipped / 'saved_model' / '1'})"
+    assert [(row.name, row.reference) for row in report.rows] == [
+        ("SavedModel images", None),
+        ("SavedModel image_bytes", None),
+        ("TFLite float32", "SavedModel"),
+        ("TFLite float16", "SavedModel"),
+        ("TFLite int8", "SavedModel"),
     ]
-    assert [photos.count for photos in shown] == [5, 1]
-    with pytest.raises(SystemExit) as ended:
-        exit_with(lambda: main([str(tmp_path)]))
-    assert ended.value.code == EXIT_BAD_INPUT
+    float32 = report.rows[2]
+    # On pixels the signature `images` is the reference, on files the signature `image_bytes`.
+    assert float32.same_pixels.largest < 1e-3
+    assert 0 < float32.own_reading.largest < 0.05
+    shutil.rmtree(shipped / "saved_model")
+    for best, others in (("float32", ["float16", "int8"]), ("float16", ["int8"])):
+        report = verify_model(shipped, limit=PHOTOS)
+        assert report.reference.startswith(f"TFLite {best} (")
+        assert [row.name for row in report.rows if row.reference is None] == [f"TFLite {best}"]
+        assert [row.name for row in report.rows if row.reference == f"TFLite {best}"] == [
+            f"TFLite {one}" for one in others
+        ]
+        (shipped / f"run_{best}.tflite").unlink()
+    with pytest.raises(UserError, match="holds run_int8.tflite and nothing to compare it with"):
+        verify_model(shipped, limit=1)
 
 
-def test_exporting_and_verifying_at_once(
-    exported: Exported,  # noqa: F811
-    report: verify.Report,
+def test_a_fault_is_found_without_the_keras_model(
+    exported: Exported, shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "has_mediapipe", lambda: False)
+    content, metadata = convert(exported.run / "model.keras", exchanged_colours)
+    metadata = dataclasses.replace(metadata, provenance={"variant": "TFLite float32"})
+    path = shipped / "run_float32.tflite"
+    tflite_metadata.write(path, content, metadata, name="spoiled", description="spoiled")
+    report = verify_model(shipped, limit=PHOTOS)
+    by_pixels, by_files = report.broken
+    assert by_pixels.startswith("TFLite float32 differs from SavedModel on the same pixels by up")
+    assert "photos otherwise than SavedModel does; at most 1 are allowed" in by_files
+
+
+# Bad photos.
+
+
+def test_bad_photos_in_the_data_set_end_neither_verification_nor_calibration(
+    exported: Exported,
     bare: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def export_saved_model(model_path: Path, output: Path) -> Path:
-        return Path(shutil.copytree(exported.run / "saved_model", output)) / "1"
+    monkeypatch.setattr(versions, "has_mediapipe", lambda: False)
+    good = data.load_photos(synthetic.DATASET, "train", str(exported.run.parent / "drawn"))
 
-    def export_tflite(model_path: Path, output: Path, **options: object) -> dict[str, Path]:
-        return {"int8": Path(shutil.copy(exported.run / "run_int8.tflite", output))}
+    def spoiled(index: tf.Tensor, content: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        half = tf.strings.substr(content, 0, tf.strings.length(content) // 2)
+        page = tf.constant(b"<html>not found</html>")
+        bad = tf.where(index == 3, half, tf.where(index == 5, page, content))
+        return index, bad, label
 
-    answers = [report, dataclasses.replace(report, broken=["it differs"])]
-    monkeypatch.setattr(export, "export_saved_model", export_saved_model)
-    monkeypatch.setattr(export, "export_tflite", export_tflite)
-    monkeypatch.setattr(verify, "verify", lambda run, photos: answers.pop(0))
-    assert verify.export_and_verify(bare)
-    out = capsys.readouterr().out
-    assert f"MB  {bare / 'saved_model' / '1'}" in out
-    assert f"MB  {bare / 'run_int8.tflite'}" in out
-    assert out.endswith(f"{report}\n")
-    shutil.rmtree(bare / "saved_model")
-    assert not verify.export_and_verify(bare)
+    bad = dataclasses.replace(good, records=good.records.map(spoiled))
+    monkeypatch.setattr(data, "load_photos", lambda *_: bad)
+    export_model(bare, ["float32", "int8"])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"left out photo {index} of drawn_flowers/1.0.0: it cannot be read" for index in (3, 5)
+    ]
+    calibrated = read_metadata(bare / "bare_int8.tflite").provenance["calibrated_on"]
+    assert calibrated == {"dataset": "drawn_flowers/1.0.0", "split": "train", "photos": 158}
+    report = verify_model(bare, limit=PHOTOS)
+    assert report.photos == PHOTOS - 2
+    assert [note.split(":")[0] for note in report.notes[:2]] == [
+        "left out photo 3",
+        "left out photo 5",
+    ]
+    assert not [one for one in report.broken if "float32" in one]

@@ -10,12 +10,12 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from export_fixtures import SIZE, Exported, exported, load_saved_model  # noqa: F401
+from export_fixtures import SIZE, Exported, load_saved_model
 from PIL import Image, ImageDraw
 
 import tensorflow as tf  # isort: skip  # export_fixtures imports it silently
 
-from keras_flowers.export.export import VARIANTS
+from keras_flowers.export.formats import TFLITE_VARIANTS as VARIANTS
 from keras_flowers.inference import image
 from keras_flowers.inference.classifier import Classifier, load_classifier
 from keras_flowers.training import data, tf_image
@@ -239,7 +239,7 @@ def test_files_without_an_end_have_no_orientation(content: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def classifiers(exported: Exported) -> dict[str, Classifier]:  # noqa: F811
+def classifiers(exported: Exported) -> dict[str, Classifier]:
     run = exported.run
     paths = {"Keras": run / "model.keras", "SavedModel": run / "saved_model" / "1"}
     paths |= {variant: run / f"run_{variant}.tflite" for variant in VARIANTS}
@@ -247,7 +247,7 @@ def classifiers(exported: Exported) -> dict[str, Classifier]:  # noqa: F811
 
 
 def test_every_version_gives_the_same_probabilities(
-    exported: Exported,  # noqa: F811
+    exported: Exported,
     classifiers: dict[str, Classifier],
 ) -> None:
     expected = classifiers["Keras"].probabilities(exported.pixels)
@@ -266,7 +266,7 @@ def test_every_version_has_the_same_names_and_size(classifiers: dict[str, Classi
 
 
 def test_how_a_photo_lies_changes_no_answer(
-    exported: Exported,  # noqa: F811
+    exported: Exported,
     classifiers: dict[str, Classifier],
 ) -> None:
     surest = classifiers["Keras"].probabilities(exported.pixels).max(axis=1).argmax()

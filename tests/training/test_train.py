@@ -22,7 +22,7 @@ from keras_flowers.commands import evaluate as evaluate_command
 from keras_flowers.commands import train as train_command
 from keras_flowers.commands.exit import EXIT_BAD_INPUT, exit_with
 from keras_flowers.errors import UserError
-from keras_flowers.export import export
+from keras_flowers.export.export import export_model
 from keras_flowers.files import exclusive_lock
 from keras_flowers.inference.classifier import load_classifier
 from keras_flowers.inference.metadata import read_metadata
@@ -547,21 +547,18 @@ def test_full_disk_while_features_are_kept_is_an_error_that_names_the_place(
 
 
 def test_full_disk_while_exporting_leaves_the_earlier_export(run: Path, small_disk: Path) -> None:
-    model = run / "model.keras"
-
     def write() -> None:
-        export.export_saved_model(model, small_disk)
-        export.export_tflite(model, small_disk, ["float32"])
+        export_model(run, ["saved_model", "float32"], output=small_disk)
 
     write()
     before = contents(small_disk)
     for kibibytes in (8, 300):
         fill(small_disk, kibibytes << 10)
-        with pytest.raises(OSError, match=f"No space left on device: '{small_disk}/1'"):
-            export.export_saved_model(model, small_disk)
+        with pytest.raises(OSError, match=f"No space left on device: '{small_disk}/saved_model/1'"):
+            export_model(run, ["saved_model"], output=small_disk)
     with pytest.raises(OSError, match=r"No space left on device: .*float32\.tflite'"):
         fill(small_disk, 8 << 10)
-        export.export_tflite(model, small_disk, ["float32"])
+        export_model(run, ["float32"], output=small_disk)
     (small_disk / "ballast").unlink()
     assert contents(small_disk) == before
 
@@ -578,7 +575,7 @@ def test_read_only_output_is_one_line_before_anything_is_done(
         assert error.startswith(f"error: Read-only file system: {output}")
     assert not Path(cache).exists()
     with pytest.raises(OSError, match=f"Read-only file system: '{finished}"):
-        export.export_tflite(finished / "model.keras", finished, ["float32"])
+        export_model(finished, ["float32"])
 
 
 def test_second_run_into_a_directory_is_refused_and_changes_nothing(
@@ -601,7 +598,7 @@ def test_export_goes_on_in_a_finished_run_of_the_same_settings_only(
 ) -> None:
     exported = []
     monkeypatch.setattr(
-        "keras_flowers.export.verify.export_and_verify", lambda run, **_: not exported.append(run)
+        "keras_flowers.commands.export.export_and_verify", lambda run, **_: not exported.append(run)
     )
     arguments = ["--demo", "--cache_dir", config.cache_dir, "--output", str(run)]
     (run / "checkpoints").mkdir()  # as after a kill between the last file and their removal

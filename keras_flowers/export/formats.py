@@ -1,0 +1,182 @@
+"""The formats that a trained model is exported to: one row each, and the limits of its answers."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from keras_flowers.errors import UserError
+from keras_flowers.training.run_directory import Run
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_flowers.export.versions import Artifact
+
+ENOUGH_PHOTOS = 200
+"""On fewer photos, half a point of accuracy is less than one photo."""
+
+LOOSE_SHARE = 0.1
+"""The share of photos that stands in for tighter ones on fewer than `ENOUGH_PHOTOS` photos."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far the answers of an exported file may be from those of the best version of the model.
+
+    Shares are of the photos shown, 0..1. One photo may always fall outside of a share.
+
+    Attributes:
+        agreement: Share that must get the same name, where each version reads the files itself.
+        difference: By how much a probability may differ on the same pixels; None: no limit.
+        accuracy_loss: Share by which the accuracy may be lower; None: no limit.
+        bytes_of_base: How large the file may be, by the base of the model.
+        loose_on_few: Whether `LOOSE_SHARE` replaces both shares on fewer than `ENOUGH_PHOTOS`.
+    """
+
+    agreement: float = 0.995
+    difference: float | None = None
+    accuracy_loss: float | None = None
+    bytes_of_base: Mapping[str, int] = field(default_factory=dict)
+    loose_on_few: bool = False
+
+    def differing(self, photos: int) -> int:
+        """How many of `photos` may get another name.
+
+        >>> Limits(agreement=0.995).differing(1020), Limits(agreement=0.995).differing(20)
+        (5, 1)
+        """
+        return self._photos(1 - self.agreement, photos)
+
+    def lost(self, photos: int) -> int | None:
+        """How many of `photos` fewer may be named correctly; None: no limit."""
+        return None if self.accuracy_loss is None else self._photos(self.accuracy_loss, photos)
+
+    def _photos(self, share: float, photos: int) -> int:
+        if self.loose_on_few and photos < ENOUGH_PHOTOS:
+            share = LOOSE_SHARE
+        return max(1, math.floor(share * photos + 1e-9))
+
+
+EXACT = Limits(difference=1e-3)
+"""Of a format that computes what Keras computes, in float32."""
+
+MEDIAPIPE = Limits(agreement=0.98, loose_on_few=True)
+"""Of MediaPipe, compared with our predictor on the same file."""
+
+Write: TypeAlias = "Callable[[keras.Model, Run, Path, str | None], None]"
+Load: TypeAlias = "Callable[[Path, str, Sequence[str], Limits], Iterable[Artifact]]"
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format.
+
+    The functions import TensorFlow when they are called, so that `--help` need not wait for it.
+
+    Attributes:
+        name: What `--formats` calls it.
+        variant: What the provenance inside of the file calls it.
+        path: Where it lies in a run.
+        write: Writes the loaded model of a run to a path; the last argument is where TFDS keeps
+            the data set of the run, None for where training had it from.
+        load: Makes the artifacts of a file for `verify`: its path, what to call it, the labels in
+            whose order the answers are to come, and the limits.
+        limits: What `verify` demands of its answers.
+    """
+
+    name: str
+    variant: str
+    path: Callable[[Run], Path]
+    write: Write
+    load: Load
+    limits: Limits
+
+
+def _write_saved_model(model: keras.Model, run: Run, path: Path, data_dir: str | None) -> None:
+    from keras_flowers.export.saved_model import write_saved_model
+
+    del data_dir  # needs no photos
+    write_saved_model(model, run.metadata, path)
+
+
+def _load_saved_model(
+    path: Path, name: str, labels: Sequence[str], limits: Limits
+) -> Iterable[Artifact]:
+    from keras_flowers.export.versions import load_saved_model
+
+    return load_saved_model(path, name, labels, limits)
+
+
+def _write_tflite(
+    variant: str, model: keras.Model, run: Run, path: Path, data_dir: str | None
+) -> None:
+    from keras_flowers.export.tflite_export import write_tflite
+
+    write_tflite(variant, model, run, path, data_dir)
+
+
+def _load_tflite(
+    path: Path, name: str, labels: Sequence[str], limits: Limits
+) -> Iterable[Artifact]:
+    from keras_flowers.export.versions import load_tflite
+
+    return load_tflite(path, name, labels, limits)
+
+
+def _tflite(variant: str, limits: Limits) -> Format:
+    return Format(
+        variant,
+        f"TFLite {variant}",
+        lambda run: run.tflite_path(variant),
+        functools.partial(_write_tflite, variant),
+        _load_tflite,
+        limits,
+    )
+
+
+FORMATS = (
+    Format(
+        "saved_model",
+        "SavedModel",
+        lambda run: run.saved_model,
+        _write_saved_model,
+        _load_saved_model,
+        EXACT,
+    ),
+    _tflite("float32", EXACT),
+    _tflite("float16", Limits()),
+    # However right it is, it must not be another model.
+    _tflite(
+        "int8",
+        Limits(
+            agreement=1 - LOOSE_SHARE,
+            accuracy_loss=0.005,
+            bytes_of_base={"MobileNetV2": 3_000_000},
+            loose_on_few=True,
+        ),
+    ),
+)
+"""All formats, those first whose answers are the closest to the Keras model's."""
+
+FORMAT_NAMES = tuple(one.name for one in FORMATS)
+
+TFLITE_VARIANTS = tuple(one.name for one in FORMATS if one.variant.startswith("TFLite "))
+"""The TFLite files that can be written, by the type of their weights."""
+
+
+def formats_named(names: Iterable[str] | None) -> list[Format]:
+    """The formats of these names, in the order of `FORMATS`; all of them for None.
+
+    Raises:
+        UserError: There is no such format.
+    """
+    chosen = FORMAT_NAMES if names is None else tuple(names)
+    for name in chosen:
+        if name not in FORMAT_NAMES:
+            raise UserError(f"{name!r} is not a format; expected some of {', '.join(FORMAT_NAMES)}")
+    return [one for one in FORMATS if one.name in chosen]

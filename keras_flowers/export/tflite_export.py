@@ -1,0 +1,90 @@
+"""Keras model -> TFLite files that carry their labels and say where they come from."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from keras_flowers.errors import UserError
+from keras_flowers.export import tflite_metadata
+from keras_flowers.export.int8 import convert_int8
+from keras_flowers.export.photos import readable_batches
+from keras_flowers.export.provenance import describe, with_variant
+from keras_flowers.files import atomic_replace
+from keras_flowers.training import tflite
+from keras_flowers.training.run_directory import Run
+
+CALIBRATION_PHOTOS = 200
+"""Training photos from which int8 learns the range of every tensor. TensorFlow's guide asks for
+"around 100-500 samples"; on the validation photos, int8 from 200 agrees with the Keras model a
+little more often than from 100 (99.2 to 98.9 %), as often as from 400 or more."""
+
+
+def write_tflite(
+    variant: str, model: keras.Model, run: Run, path: Path, data_dir: str | None
+) -> None:
+    """Writes a TFLite file of builtin operations.
+
+    It takes [1, H, W, 3] pixels 0..255, and any batch after `resize_tensor_input`. It carries its
+    labels, its provenance and the standard metadata: see `tflite_metadata`.
+
+        float32  the same function as the Keras model
+        float16  weights of 16 bits, half the size; computed in float32
+        int8     weights and activations of 8 bits, a third of the size; uint8 pixels in, uint8
+                 probabilities out: see `int8`
+
+    Args:
+        variant: `float32`, `float16` or `int8`.
+        model: The model of the run.
+        run: Its metadata and, for int8, its training photos.
+        path: The file.
+        data_dir: Where TFDS keeps the data set; None: where training had it from.
+
+    Raises:
+        UserError: The training photos cannot be had.
+    """
+    facts: dict[str, Any] = {}
+    if variant == "int8":
+        _, height, width, _ = model.input_shape
+        photos, facts["calibrated_on"] = _calibration_photos(run, (height, width), data_dir)
+        content = convert_int8(model, photos)
+    elif variant == "float16":
+        converter = tflite.converter_for(model, batch_size=None)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+        content = tflite.run_quietly(converter)
+    else:
+        content = tflite.convert(model, batch_size=None)
+    metadata = with_variant(run.metadata, f"TFLite {variant}", facts)
+    with atomic_replace(path) as temporary:
+        tflite_metadata.write(
+            temporary,
+            content,
+            metadata,
+            name=f"{run.name} {variant}",
+            description=describe(metadata),
+        )
+
+
+def _calibration_photos(
+    run: Run, size: tuple[int, int], data_dir: str | None
+) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
+    """Photos that the model was trained on, spread evenly over them, and what they are."""
+    trained_on = run.metadata.provenance.get("trained_on")
+    if not isinstance(trained_on, dict):
+        raise UserError(
+            f"int8 is calibrated on training photos, and {run.model_path} does not say what it was "
+            "trained on; train it with keras-flowers train, or leave int8 out with --formats"
+        )
+    photos = run.photos(str(trained_on.get("split")), data_dir)
+    step = max(photos.count // CALIBRATION_PHOTOS, 1)
+    some = dataclasses.replace(photos, records=photos.records.shard(step, 0))
+    pixels = np.concatenate([batch for batch, _ in readable_batches(some, size)])
+    pixels = pixels[:CALIBRATION_PHOTOS]
+    return pixels, {"dataset": photos.dataset, "split": photos.split, "photos": len(pixels)}
