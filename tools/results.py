@@ -1,4 +1,4 @@
-"""Trains and scores every recipe of keras_flowers/presets.py: the table of the README."""
+"""Trains and scores every recipe of keras_flowers/training/recipes.py: the table of the README."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from keras_flowers.commands.exit import exit_with
-from keras_flowers.files import read_json
-from keras_flowers.training import run_directory, train
-from keras_flowers.training.recipes import PRESETS
+from keras_flowers.commands.messages import show_messages
+from keras_flowers.training.recipes import RECIPES
+from keras_flowers.training.run_directory import Run
+from keras_flowers.training.train import train_model
 
 EXAMPLES = """examples:
   everything, with three seeds (hours; what is finished is not done again)
       python tools/results.py
   two of them, once
-      python tools/results.py --presets frozen frozen_2040 --seeds 0
+      python tools/results.py --recipes frozen frozen_2040 --seeds 0
 """
 
 
@@ -27,12 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--presets",
+        "--recipes",
         nargs="+",
-        choices=PRESETS,
-        default=list(PRESETS),
-        metavar="PRESET",
-        help=f"some of {', '.join(PRESETS)} (default: all)",
+        choices=RECIPES,
+        default=list(RECIPES),
+        metavar="RECIPE",
+        help=f"some of {', '.join(RECIPES)} (default: all)",
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
     parser.add_argument(
@@ -40,25 +41,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=Path,
         default=Path("saved_models/results"),
         metavar="DIR",
-        help="each run goes into DIR/seed_SEED/PRESET (default: %(default)s)",
+        help="each run goes into DIR/seed_SEED/RECIPE (default: %(default)s)",
     )
     options = parser.parse_args(argv)
-    results: dict[str, list[dict[str, Any]]] = {name: [] for name in options.presets}
+    show_messages()
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in options.recipes}
     for seed in options.seeds:
-        for name in options.presets:
-            config = PRESETS[name](options.runs / f"seed_{seed}", seed)
-            finished = config.run_dir / run_directory.FINISHED
-            if not finished.exists():
-                train.train_and_evaluate(config)
-            results[name].append(read_json(finished))
+        for name in options.recipes:
+            config = RECIPES[name](options.runs / f"seed_{seed}", seed)
+            run = Run.at(config.run_dir)
+            if not run.is_finished:
+                train_model(config)
+            results[name].append(run.metrics)
     print(format_table(results))
     return 0
 
 
 def format_table(results: dict[str, list[dict[str, Any]]]) -> str:
-    """A Markdown table: a row for each preset, from the `metrics.json` of its seeds."""
+    """A Markdown table: a row for each recipe, from the `metrics.json` of its seeds."""
     lines = [
-        "| preset | trained on | top-1 on `test` | top-5 | calibration error | minutes |",
+        "| recipe | trained on | top-1 on `test` | top-5 | calibration error | minutes |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, runs in results.items():

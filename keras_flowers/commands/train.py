@@ -1,4 +1,4 @@
-"""The verb `train`: trains a flower classifier."""
+"""Trains a flower classifier."""
 
 from __future__ import annotations
 
@@ -9,32 +9,36 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from keras_flowers.commands.exit import EXIT_SOME_FAILED
+from keras_flowers.commands.messages import show_messages
 from keras_flowers.files import exclusive_lock
 from keras_flowers.system import import_tensorflow
 from keras_flowers.training.bases import BASES
-from keras_flowers.training.config import TrainConfig, from_settings, load_settings
-from keras_flowers.training.run_directory import Run
-from keras_flowers.training.train import train_and_evaluate
+from keras_flowers.training.config import TrainConfig, from_settings
+from keras_flowers.training.run_directory import Run, settings_like
+from keras_flowers.training.train import TrainResult, train_model
 
 STOPPED = (
-    "stopped; features, checkpoints and what is finished are kept: the same command goes on from "
-    "there"
+    "stopped; what is done so far is kept, but for the part in work (features of some hundred "
+    "photos, or an epoch): the same command goes on from there"
 )
 """What is said after Ctrl-C."""
 
+DEMO_OUTPUT = "saved_models/demo"
+"""Where the demonstration goes, when --output is not given."""
+
 EXAMPLES = """examples:
   everything by default: 102 flowers, MobileNetV2, 1,020 photos
-      python -m keras_flowers.train
+      keras-flowers train
   see the whole system work in a minute, with nothing to download
-      python -m keras_flowers.train --demo
+      keras-flowers train --demo
   another base
-      python -m keras_flowers.train --base EfficientNetB0
+      keras-flowers train --base EfficientNetB0
   on all 2,040 labelled photos, with the settings that the first run chose on validation
-      python -m keras_flowers.train --config saved_models/MobileNetV2/config.json \\
+      keras-flowers train --config saved_models/MobileNetV2/config.json \\
           --train_split train+validation --output saved_models/MobileNetV2_2040
   fine-tuning: a small network learns to answer as a larger one does
-      python -m keras_flowers.train --base EfficientNetB0 --output saved_models/teacher
-      python -m keras_flowers.train --fine_tune block_6_project_BN \\
+      keras-flowers train --base EfficientNetB0 --output saved_models/teacher
+      keras-flowers train --fine_tune block_6_project_BN \\
           --teacher saved_models/teacher --output saved_models/student
 
 A run that was interrupted goes on when the same command is given again.
@@ -43,75 +47,127 @@ A run that was interrupted goes on when the same command is given again.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    config = parse_arguments(argv, __doc__ or "", EXAMPLES)
-    exports = config.export or config.demo  # the demo shows the whole system
-    if exports and _is_trained(config):
-        print(f"{config.run_dir} is trained already: going on with the export")
-        with exclusive_lock(config.run_dir):
-            Run.at(config.run_dir).remove_checkpoints()  # if it was stopped just before
+    show_messages()
+    config, demo = parse_arguments(argv)
+    run = Run.at(config.run_dir)
+    exports = config.export or demo  # the demonstration shows the whole system
+    if exports and _is_trained(config, run, demo):
+        print(f"{run.folder} is trained already: going on with the export")
+        with exclusive_lock(run.folder):
+            run.remove_checkpoints()  # if it was stopped just before
     else:
-        train_and_evaluate(config)
+        if demo:
+            config = _with_drawn_flowers(config, run)
+        _print_result(train_model(config))
     if exports:
         import_tensorflow()
         from keras_flowers.commands.export import export_and_verify
 
-        if not export_and_verify(config.run_dir, data_dir=config.data_dir):
+        if not export_and_verify(run.folder, data_dir=config.data_dir):
             return EXIT_SOME_FAILED
-    if config.demo:
+    photo = "PHOTO"
+    if demo:
         from keras_flowers.training.synthetic import write_photo
 
-        photo = write_photo(config.run_dir)
-        print(f"next: python -m keras_flowers.predict {photo} --model {config.run_dir}")
+        photo = str(write_photo(run.folder))
+    print(f"next: keras-flowers predict {photo} --model {run.folder}")
     return 0
 
 
-def _is_trained(config: TrainConfig) -> bool:
-    """Whether the run directory holds the finished model of these settings."""
-    if config.overwrite or not Run.at(config.run_dir).is_finished:
-        return False
-    made = load_settings(config.run_dir / "config.json")
-    # What changes nothing in the model, and what the demo chooses itself.
-    free = {"overwrite", "export", "output", "cache_dir"}
-    free |= {"dataset", "data_dir", "base"} if config.demo else set()
-    asked = dataclasses.asdict(config)
-    return all(asked[name] in (None, made.get(name)) for name in asked.keys() - free)
-
-
-def parse_arguments(argv: Sequence[str] | None, description: str, examples: str) -> TrainConfig:
-    """Makes a `TrainConfig` from a command line.
-
-    `--config FILE` takes the settings of an earlier run; other options override them.
-
-    Raises:
-        UserError: A value is out of its range, or FILE is not a `config.json`.
-        SystemExit: After `--help`, and for options that argparse refuses.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m keras_flowers.train",
-        description=description,
-        epilog=f"bases: {', '.join(BASES)}\n\n{examples}",
+def parser() -> argparse.ArgumentParser:
+    """The options: those of `TrainConfig` in its groups, --config and --demo."""
+    options = argparse.ArgumentParser(
+        prog="keras-flowers train",
+        description=__doc__,
+        epilog=f"bases:\n{_in_columns(list(BASES))}\n\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", metavar="FILE", help="repeat the run whose config.json this is")
+    options.add_argument(
+        "--config",
+        metavar="FILE",
+        help="take the settings of an earlier run from its config.json; other options change them",
+    )
+    options.add_argument(
+        "--demo",
+        action="store_true",
+        help="everything, export too, on a small drawn data set and a base of random weights: "
+        "nothing is downloaded, about a minute",
+    )
     types = get_type_hints(TrainConfig)
+    groups: dict[str, argparse._ArgumentGroup] = {}
     for field in dataclasses.fields(TrainConfig):
-        _add_argument(parser, field, types[field.name])
-    given = {
-        key: value for key, value in vars(parser.parse_args(argv)).items() if value is not None
-    }
-    file = given.pop("config", None)
-    return from_settings({**(load_settings(Path(file)) if file else {}), **given})
+        name = field.metadata["group"]
+        if name not in groups:
+            groups[name] = options.add_argument_group(name)
+        _add_option(groups[name], field, types[field.name])
+    return options
 
 
-def _add_argument(
-    parser: argparse.ArgumentParser, field: dataclasses.Field[Any], hint: Any
-) -> None:
+def parse_arguments(argv: Sequence[str] | None) -> tuple[TrainConfig, bool]:
+    """Makes a `TrainConfig` from a command line, and says whether it is for the demonstration.
+
+    Raises:
+        UserError: A value is out of its range, or --config names no `config.json`.
+        SystemExit: After `--help`, and for options that argparse refuses.
+    """
+    options = vars(parser().parse_args(argv))
+    file, demo = options.pop("config"), options.pop("demo")
+    given = {name: value for name, value in options.items() if value is not None}
+    if file:
+        given = settings_like(Path(file), given)
+    if demo and given.get("output") is None:
+        given["output"] = DEMO_OUTPUT
+    return from_settings(given), demo
+
+
+def _add_option(group: argparse._ArgumentGroup, field: dataclasses.Field[Any], hint: Any) -> None:
     text = field.metadata["help"].replace("%", "%%")
     if hint is bool:
-        parser.add_argument(f"--{field.name}", action="store_true", default=None, help=text)
+        group.add_argument(f"--{field.name}", action="store_true", default=None, help=text)
         return
     if field.default is not None:
         text += f" (default: {field.default})"
     kind = next(kind for kind in (int, float, str) if isinstance(kind(), hint))
-    parser.add_argument(f"--{field.name}", type=kind, metavar=kind.__name__.upper(), help=text)
+    group.add_argument(f"--{field.name}", type=kind, metavar=field.metadata["metavar"], help=text)
+
+
+def _in_columns(names: Sequence[str], columns: int = 3) -> str:
+    """The names, sorted downwards in columns."""
+    rows = -(-len(names) // columns)
+    lines = [names[row::rows] for row in range(rows)]
+    return "\n".join("  " + "".join(f"{name:<26}" for name in line).rstrip() for line in lines)
+
+
+def _is_trained(config: TrainConfig, run: Run, demo: bool) -> bool:
+    """Whether the run's folder holds the finished model of these settings."""
+    if config.overwrite or not run.is_finished:
+        return False
+    # What changes nothing in the model, and what the demonstration chooses itself.
+    free = {"overwrite", "export", "output", "cache_dir"}
+    free |= {"dataset", "data_dir", "base"} if demo else set()
+    made = {"temperature": run.metrics.get("temperature"), **run.settings}
+    asked = dataclasses.asdict(config)
+    return all(asked[name] in (None, made.get(name)) for name in asked.keys() - free)
+
+
+def _with_drawn_flowers(config: TrainConfig, run: Run) -> TrainConfig:
+    if not config.overwrite:
+        run.refuse_finished()
+    import_tensorflow()
+    from keras_flowers.training.synthetic import demo_config
+
+    with exclusive_lock(run.folder):  # refused before anything is drawn
+        return demo_config(config)
+
+
+def _print_result(result: TrainResult) -> None:
+    learned = result.trained_on
+    print(
+        f"\n{result.config.asked.base}, trained on {learned['photos']} photos "
+        f"({learned['split']}) in {result.seconds:.0f} s"
+    )
+    for split, scores in result.scores.items():
+        print(f"\n{split}: {scores.photos} photos\n{scores}")
+    folder = result.run.folder
+    print(f"\nwritten to {folder}/; tensorboard --logdir {result.run.logs} shows the training")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,10 +72,14 @@ def find_base(name: str) -> str:
         if not Path(name).is_file():
             raise UserError(f"--base: there is no saved feature extractor at {name}")
         return name
-    for known in BASES:
-        if known.lower() == name.lower():
-            return known
+    by_lower_case = {known.lower(): known for known in BASES}
+    if name.lower() in by_lower_case:
+        return by_lower_case[name.lower()]
+    nearest = difflib.get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.5)
+    meant = ", ".join(by_lower_case[one] for one in nearest)
     raise UserError(
-        f"--base: {name!r} is not known; expected the path of a .keras feature extractor or one of "
-        + ", ".join(BASES)
+        f"--base: {name!r} is not known; "
+        + (f"did you mean {meant}? " if nearest else "")
+        + "keras-flowers train --help lists all names; the path of a .keras feature extractor "
+        "will do, too"
     )

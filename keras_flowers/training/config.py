@@ -1,4 +1,4 @@
-"""Every training option, once: type, default and reason; the command line is made from it."""
+"""Every training option, once: type, default, range and reason; `--help` is made from it."""
 
 from __future__ import annotations
 
@@ -11,82 +11,143 @@ from typing import Any, get_type_hints
 from keras_flowers.errors import UserError
 from keras_flowers.files import read_json
 from keras_flowers.training.bases import find_base
+from keras_flowers.training.views import LARGEST_SEED, View
+
+DATA, NETWORK, LEARNING, FINE_TUNING, PLACES = (
+    "data",
+    "network",
+    "learning",
+    "fine-tuning",
+    "where things go",
+)
+"""The groups in which `--help` shows the options."""
 
 
-def _option(default: Any, help_text: str) -> Any:
-    return dataclasses.field(default=default, metadata={"help": help_text})
+def _option(default: Any, group: str, metavar: str, help_text: str) -> Any:
+    """A field with what the command line says about it."""
+    facts = {"help": help_text, "group": group, "metavar": metavar}
+    return dataclasses.field(default=default, metadata=facts)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The settings of a run. None means: chosen as the help says, and written to `config.json`."""
+    """The settings of a run, as they are asked for.
 
-    # What is learned.
-    dataset: str = _option("oxford_flowers102", "TFDS data set with the features image and label")
+    None means: chosen as the help says. What was chosen is in `ResolvedConfig` and `config.json`;
+    the temperature that was found is in `metrics.json`.
+    """
+
+    dataset: str = _option(
+        "oxford_flowers102", DATA, "NAME", "TFDS data set with the features image and label"
+    )
     data_dir: str | None = _option(
-        None, "where TFDS keeps data sets (default: $TFDS_DATA_DIR, or ~/tensorflow_datasets)"
+        None,
+        DATA,
+        "FOLDER",
+        "where TFDS keeps data sets (default: $TFDS_DATA_DIR, or ~/tensorflow_datasets)",
     )
     train_split: str = _option(
-        "train", "TFDS split to learn from; train+validation only with settings chosen before"
+        "train",
+        DATA,
+        "SPLIT",
+        "TFDS split to learn from; train+validation only with settings chosen before",
     )
-    validation_split: str = _option("validation", "TFDS split on which settings are chosen")
-    test_split: str = _option("test", "TFDS split that is scored once, at the end")
-    demo: bool = _option(
-        False,
-        "everything, export too, on a small drawn data set and a base of random weights: nothing "
-        "is downloaded, about a minute",
+    validation_split: str = _option(
+        "validation", DATA, "SPLIT", "TFDS split on which settings are chosen"
     )
-    # The network.
+    test_split: str = _option("test", DATA, "SPLIT", "TFDS split that is scored once, at the end")
     base: str = _option(
-        "MobileNetV2", "pretrained base: a name listed below, or the path of a .keras extractor"
+        "MobileNetV2",
+        NETWORK,
+        "NAME",
+        "pretrained base: a name listed below, or the path of a .keras feature extractor",
     )
     image_size: int | None = _option(
-        None, "height and width of the input in pixels (default: the base's own)"
+        None, NETWORK, "PIXELS", "height and width of the input (default: the base's own)"
     )
-    dropout: float = _option(0.0, "share of the features that are dropped while training")
-    # How it is learned.
+    dropout: float = _option(
+        0.0, NETWORK, "SHARE", "share of the features that are dropped while training"
+    )
     views: int = _option(
-        4, "views kept of each photo: the whole, its mirror image, then random crops"
+        4,
+        LEARNING,
+        "N",
+        "views of each photo: the whole, its mirror image, then random crops",
     )
     epochs: int | None = _option(
-        None, "passes over all kept views (default: 5, or more where these are fewer than 80 steps)"
+        None,
+        LEARNING,
+        "N",
+        "passes over all views (default: 5, or more where these are fewer than 80 steps)",
     )
-    batch_size: int = _option(256, "views in a step")
-    learning_rate: float = _option(5e-4, "of AdamW at the start; falls to 0 along a cosine")
-    weight_decay: float = _option(0.01, "of AdamW: pulls the weights of the head towards 0")
-    label_smoothing: float = _option(0.1, "share of the target spread over all classes")
+    batch_size: int = _option(256, LEARNING, "N", "views in a step")
+    learning_rate: float = _option(
+        5e-4, LEARNING, "RATE", "of AdamW at the start; falls to 0 along a cosine"
+    )
+    weight_decay: float = _option(
+        0.01, LEARNING, "RATE", "of AdamW: pulls the weights of the head towards 0"
+    )
+    label_smoothing: float = _option(
+        0.1, LEARNING, "SHARE", "share of the target spread over all classes"
+    )
     shrinkage: float = _option(
-        1.0, "how little the whitening trusts how features vary together: above 0; 1 is cautious"
+        1.0,
+        LEARNING,
+        "X",
+        "shrinkage of the feature covariance before whitening: above 0; 1 is cautious",
     )
     temperature: float | None = _option(
-        None, "by which the logits are divided in the end (default: calibrated on validation)"
+        None,
+        LEARNING,
+        "T",
+        "divides the logits of the finished model (default: fitted on the validation photos)",
     )
-    # Fine-tuning.
+    seed: int = _option(
+        0, LEARNING, "N", "of everything random; the same seed gives the same model"
+    )
     fine_tune: str | None = _option(
         None,
+        FINE_TUNING,
+        "LAYER",
         "when the head is trained, train the base too: all, or the layers behind the one named",
     )
     teacher: str | None = _option(
-        None, "finished run whose answers, about blended photos, fine-tuning learns; not the labels"
+        None,
+        FINE_TUNING,
+        "RUN",
+        "finished run whose answers about mixed photos fine-tuning learns, instead of the labels",
     )
     distillation_temperature: float = _option(
-        3.5, "by which the teacher's logits are divided: above 1, to be unsure teaches more"
+        3.5, FINE_TUNING, "T", "divides the teacher's logits: above 1, to be unsure teaches more"
     )
     fine_tune_views: int = _option(
-        16, "random views of each photo, kept at the layer named (all: new ones in each epoch)"
+        16,
+        FINE_TUNING,
+        "N",
+        "random views of each photo, cached at the layer named (all: new ones in each epoch)",
     )
-    fine_tune_epochs: int = _option(4, "passes over these views (all: over the photos)")
-    fine_tune_learning_rate: float = _option(1e-3, "of AdamW at its highest, after a warm-up")
-    seed: int = _option(0, "of everything random; the same seed gives the same model")
-    # Where things go.
-    output: str | None = _option(None, "run directory (default: saved_models/<base>)")
-    overwrite: bool = _option(False, "replace the finished model in the run directory")
+    fine_tune_epochs: int = _option(
+        4, FINE_TUNING, "N", "passes over these views (all: over the photos)"
+    )
+    fine_tune_learning_rate: float = _option(
+        1e-3, FINE_TUNING, "RATE", "of AdamW at its highest, after a warm-up"
+    )
+    output: str | None = _option(
+        None, PLACES, "FOLDER", "folder of the run (default: saved_models/<base>)"
+    )
+    overwrite: bool = _option(False, PLACES, "", "replace the finished model in the folder")
     cache_dir: str = _option(
-        "~/.cache/keras_flowers", "where the frozen base's features are kept between runs"
+        "~/.cache/keras_flowers",
+        PLACES,
+        "FOLDER",
+        "where the features of the frozen base are cached between runs",
     )
-    export: bool = _option(False, "also write and verify the SavedModel and the TFLite files")
+    export: bool = _option(
+        False, PLACES, "", "also write and verify the SavedModel and the TFLite files"
+    )
 
     def __post_init__(self) -> None:
+        most_views = View.RANDOM_COUNT
         checks = (
             ("image_size", self.image_size is None or 32 <= self.image_size <= 1024, "32 to 1024"),
             ("dropout", 0 <= self.dropout < 1, "0 to less than 1"),
@@ -94,15 +155,24 @@ class TrainConfig:
             ("shrinkage", 0 < self.shrinkage, "more than 0"),
             ("epochs", self.epochs is None or 1 <= self.epochs <= 10_000, "1 to 10000"),
             ("batch_size", 1 <= self.batch_size <= 100_000, "1 to 100000"),
-            ("learning_rate", 0 < self.learning_rate < 100, "more than 0"),
-            ("weight_decay", 0 <= self.weight_decay < 100, "0 or more"),
+            ("learning_rate", 0 < self.learning_rate < 100, "more than 0, less than 100"),
+            ("weight_decay", 0 <= self.weight_decay < 100, "0 to less than 100"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "0 to less than 1"),
             ("temperature", self.temperature is None or self.temperature > 0, "more than 0"),
-            ("fine_tune_views", 1 <= self.fine_tune_views <= 1000, "1 to 1000"),
-            ("fine_tune_epochs", 1 <= self.fine_tune_epochs <= 1000, "1 to 1000"),
-            ("fine_tune_learning_rate", 0 < self.fine_tune_learning_rate < 100, "more than 0"),
+            ("fine_tune_views", 1 <= self.fine_tune_views <= most_views, f"1 to {most_views}"),
+            # Where all of the base is trained, each epoch has a view of its own.
+            (
+                "fine_tune_epochs",
+                1 <= self.fine_tune_epochs <= most_views,
+                f"1 to {most_views}",
+            ),
+            (
+                "fine_tune_learning_rate",
+                0 < self.fine_tune_learning_rate < 100,
+                "more than 0, less than 100",
+            ),
             ("distillation_temperature", self.distillation_temperature >= 1, "1 or more"),
-            ("seed", 0 <= self.seed < 2**20, f"0 to {2**20 - 1}"),
+            ("seed", 0 <= self.seed <= LARGEST_SEED, f"0 to {LARGEST_SEED}"),
         )
         for name, holds, expected in checks:
             value = getattr(self, name)
@@ -117,7 +187,27 @@ class TrainConfig:
         """Where the run's files go."""
         if self.output is not None:
             return Path(self.output)
-        return Path("saved_models") / ("demo" if self.demo else Path(self.base).stem)
+        return Path("saved_models") / Path(self.base).stem
+
+
+@dataclass(frozen=True)
+class ResolvedConfig:
+    """What a run is made with: the settings asked for, and what was chosen where none was.
+
+    Attributes:
+        asked: The settings asked for.
+        image_size: Height and width of the input in pixels.
+        epochs: Passes of the head over all views.
+    """
+
+    asked: TrainConfig
+    image_size: int
+    epochs: int
+
+    def settings(self) -> dict[str, Any]:
+        """By name, as `config.json` holds them and `from_settings` takes them."""
+        chosen = {"image_size": self.image_size, "epochs": self.epochs}
+        return {**dataclasses.asdict(self.asked), **chosen}
 
 
 def load_settings(path: Path) -> dict[str, Any]:
@@ -129,8 +219,10 @@ def load_settings(path: Path) -> dict[str, Any]:
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
         raise UserError(f'{path} has no "settings"; expected the config.json of a run')
-    # Permission to replace a model is given anew for each run.
-    return {key: value for key, value in content["settings"].items() if key != "overwrite"}
+    # Permission to replace a model is given anew for each run. Earlier versions wrote whether the
+    # run was the demo, beside the data set and the base that the demo chose.
+    dropped = ("overwrite", "demo")
+    return {key: value for key, value in content["settings"].items() if key not in dropped}
 
 
 def from_settings(settings: dict[str, Any]) -> TrainConfig:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,27 +16,7 @@ import tensorflow_datasets as tfds
 from keras_flowers.errors import UserError
 from keras_flowers.system import available_cores
 from keras_flowers.training import tf_image
-
-
-class View:
-    """How a photo is shown to the network, by number: the number is part of the cache's key."""
-
-    FULL: Final = 0
-    """What prediction sees: all of the photo, squashed, nothing changed."""
-
-    FLIPPED: Final = 1
-    """The full view with left and right exchanged."""
-
-    @staticmethod
-    def random(index: int) -> int:
-        """The random crop `index`, from 0; there are as many as one asks for."""
-        return 2 + index
-
-    @staticmethod
-    def is_random(view: int) -> bool:
-        """Whether `view` is a random crop, which depends on the seed."""
-        return view >= View.random(0)
-
+from keras_flowers.training.views import View, seed_of
 
 _SHUFFLE_BUFFER = 512  # JPEG files in memory
 _UNBLENDED = 0.25  # share of the photos that are left alone where photos are blended
@@ -205,8 +185,8 @@ def pixels_of_views(
         tf.data of (uint8 [B, V, height, width, 3] 0..255 RGB, int64 [B] labels).
     """
 
-    def seed_of(view: int, index: tf.Tensor) -> tf.Tensor:
-        return tf.stack([seed * 1000 + view, tf.cast(index, tf.int32)])
+    def seeds_of(view: int, index: tf.Tensor) -> tf.Tensor:
+        return tf.stack([seed_of(seed, view), tf.cast(index, tf.int32)])
 
     decode = tf_image.decode_jpeg if photos.are_upright_jpegs else tf_image.decode
 
@@ -220,7 +200,7 @@ def pixels_of_views(
                 return whole
             if view == View.FLIPPED:
                 return tf.reverse(whole, axis=[1])
-            return tf_image.random_view(photo, size, seed_of(view, index))
+            return tf_image.random_view(photo, size, seeds_of(view, index))
 
         # Not tf.stack: that copies even a single one.
         pictures = tf.concat([picture(view)[None] for view in views], axis=0)
@@ -229,13 +209,13 @@ def pixels_of_views(
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def read_two(one: tuple[tf.Tensor, ...], other: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
         pictures, label = read(*one)
-        seeds = [seed_of(view, one[0]) for view in views]
+        seeds = [seeds_of(view, one[0]) for view in views]
         shares = [tf.random.stateless_uniform([1, 1, 1], s, 0, 1 / (1 - _UNBLENDED)) for s in seeds]
         return _mixup(pictures, read(*other)[0], tf.minimum(tf.stack(shares), 1.0)), label
 
     records = photos.records if order is None else _shuffled(photos.records, order)
     if mixup:
-        records = tf.data.Dataset.zip(records, _shuffled(records, seed * 1000 + views[0]))
+        records = tf.data.Dataset.zip(records, _shuffled(records, seed_of(seed, views[0])))
     early = tf.data.Options()
     early.experimental_warm_start = True  # decodes as soon as there is an iterator
     return (

@@ -1,188 +1,51 @@
-"""Runs the frozen part of the network once a photo and view, and keeps what it gives.
+"""Runs the frozen part of the network once for each photo and view, on the fastest engine here.
 
 Training the head passes over the features many times; the base, which costs a thousand times
-more, sees each photo and view once. What it gave is kept on disk under a key of everything it
-depends on, so that the next run, or the same run after an interruption, begins where this one was.
+more, sees each photo and view once. What it gave is cached under a key of everything it depends
+on, so that the next run, or the same run after an interruption, begins where this one was.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import json
-import sys
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tqdm import tqdm
 
 from keras_flowers.errors import UserError
-from keras_flowers.files import atomic_replace, write_json
 from keras_flowers.inference.litert import LiteRTModel
+from keras_flowers.progress import progress_bar
 from keras_flowers.system import available_cores
 from keras_flowers.training import data, tflite
-from keras_flowers.training.data import LabelledPhotos, View
+from keras_flowers.training.batches import Batch, CachedFeatures, PredictFn
+from keras_flowers.training.data import LabelledPhotos
+from keras_flowers.training.feature_cache import FeatureCache, Key, photos_of_a_piece, pieces
+from keras_flowers.training.views import View
 
-PredictFn: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
-Batch: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any]]
-"""What goes in, and what is right: int64 [B] classes or float32 [B, classes] probabilities."""
+_logger = logging.getLogger(__name__)
 
-_VIEWS_AT_A_TIME = 4  # for which a photo is decoded once; an interruption loses no more than these
-_CACHE_VERSION = 4  # Raise it when decoding, the views or the engines change what is kept.
+_VIEWS_AT_A_TIME = 4
+"""For so many views a photo is decoded once."""
 
-
-class NpyRows:
-    """An array [N, ...] in a `.npy` file, of which only the rows in use are in memory.
-
-    Args:
-        path: The file.
-
-    Raises:
-        OSError, ValueError: There is none, or it is cut off.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.shape: tuple[int, ...] = self._map().shape
-
-    def _map(self) -> npt.NDArray[Any]:
-        mapped: npt.NDArray[Any] = np.load(self._path, mmap_mode="r", allow_pickle=False)
-        return mapped
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice | npt.NDArray[Any]) -> npt.NDArray[Any]:
-        # Mapped anew: what was read through a map counts as memory in use for as long as it lasts.
-        return np.array(self._map()[rows])
-
-
-@dataclass(frozen=True)
-class CachedFeatures:
-    """What the frozen part gave for a split.
-
-    Attributes:
-        views: One array [N, ...] a view, float16, in memory or on disk.
-        labels: int64 [N].
-        targets: One array [N, classes] a view, what to answer; None: the labels.
-    """
-
-    views: Sequence[npt.NDArray[np.float16] | NpyRows]
-    labels: npt.NDArray[np.int64]
-    targets: Sequence[npt.NDArray[np.floating[Any]]] | None = None
-
-    def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[Batch]:
-        """Every view of every photo once an epoch, in an order that seed and epoch determine.
-
-        An epoch's order does not depend on the epochs before, so a resumed training sees what an
-        uninterrupted one would have seen.
-        """
-        photos = len(self.labels)
-        for epoch in epochs:
-            order = np.random.default_rng((seed, epoch)).permutation(len(self.views) * photos)
-            for start in range(0, len(order), batch_size):
-                view, photo = np.divmod(order[start : start + batch_size], photos)
-                rows = _gather(self.views, view, photo)
-                if self.targets is None:
-                    yield rows, self.labels[photo]
-                else:
-                    yield rows, _gather(self.targets, view, photo)
-
-    def whole(self, batch_size: int) -> Iterator[Batch]:
-        """The first kept view of every photo once, in stored order."""
-        for start in range(0, len(self.labels), batch_size):
-            rows = slice(start, start + batch_size)
-            yield np.asarray(self.views[0][rows], np.float32), self.labels[rows]
-
-    def steps(self, batch_size: int) -> int:
-        """How many batches an epoch has."""
-        return -(-len(self.views) * len(self.labels) // batch_size)
-
-    def checksum(self) -> int:
-        """A number that other features or labels do not have."""
-        arrays = [*self.views, *(self.targets or ())]
-        return zlib.crc32(repr([self.labels.tolist(), *map(_checksum, arrays)]).encode())
-
-
-@dataclass(frozen=True)
-class StreamedPhotos:
-    """The photos themselves in place of kept features: for training all of the base.
-
-    Attributes:
-        photos: The photos.
-        size: Height and width of the model's input.
-        seed: Of the random views.
-        teacher: pixels [B, H, W, 3] -> what to answer [B, classes]; None: the labels.
-        teacher_key: What tells the teacher from others.
-    """
-
-    photos: LabelledPhotos
-    size: tuple[int, int]
-    seed: int
-    teacher: PredictFn | None = None
-    teacher_key: str = ""
-
-    def checksum(self) -> int:
-        """A number that other photos, views or answers do not have."""
-        facts = (self.photos.dataset, self.photos.split, self.photos.fingerprint, self.seed)
-        return zlib.crc32(repr((*facts, self.teacher_key)).encode())
-
-    def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[Batch]:
-        """A random view of every photo once an epoch; see `CachedFeatures.batches`."""
-        for epoch in epochs:
-            view = View.random(epoch)
-            batches = data.pixels(
-                self.photos,
-                self.size,
-                view=view,
-                seed=self.seed,
-                batch_size=batch_size,
-                mixup=self.teacher is not None,
-                order=seed * 1000 + epoch,
-            )
-            for pixels, labels in batches.as_numpy_iterator():
-                yield pixels, labels if self.teacher is None else self.teacher(pixels)
-
-    def whole(self, batch_size: int) -> Iterator[Batch]:
-        """Every photo once, as it is seen at prediction, in stored order."""
-        batches: Iterator[Batch] = data.pixels(
-            self.photos, self.size, batch_size=batch_size
-        ).as_numpy_iterator()
-        return batches
-
-    def steps(self, batch_size: int) -> int:
-        """How many batches an epoch has."""
-        return -(-self.photos.count // batch_size)
-
-
-def _gather(
-    arrays: Sequence[npt.NDArray[Any] | NpyRows],
-    view: npt.NDArray[np.integer[Any]],
-    photo: npt.NDArray[Any],
-) -> npt.NDArray[np.float32]:
-    """The rows `arrays[view[i]][photo[i]]`."""
-    rows = np.empty((len(photo), *arrays[0].shape[1:]), np.float32)
-    for number, array in enumerate(arrays):
-        here = view == number
-        rows[here] = array[photo[here]]
-    return rows
+_CACHE_VERSION = 4
+"""Raise it when decoding, the views or the engines change the features."""
 
 
 class FeatureExtractor:
-    """The frozen part of the network, whose features are kept on disk.
+    """The frozen part of the network, whose features are cached on disk.
 
     Args:
         trunk: pixels [N, H, W, 3] 0..255 -> features [N, ...]; its weights change no more.
         seed: Of the random views.
-        folder: Where the features are kept.
+        folder: Where the features are cached.
     """
 
     def __init__(self, trunk: keras.Model, *, seed: int, folder: Path) -> None:
@@ -190,7 +53,7 @@ class FeatureExtractor:
         self._size = (trunk.input_shape[1], trunk.input_shape[2])
         self._digest = digest_of(trunk)
         self._seed = seed
-        self._folder = folder
+        self._cache = FeatureCache(folder)
 
     @functools.cached_property
     def _engine(self) -> tuple[PredictFn, str]:
@@ -200,7 +63,7 @@ class FeatureExtractor:
     def features(
         self, photos: LabelledPhotos, views: Sequence[int], *, mixup: bool = False
     ) -> CachedFeatures:
-        """Runs the frozen part over views of `photos`, or reads what was kept of an earlier pass.
+        """Runs the frozen part over views of `photos`, but for what is cached of earlier passes.
 
         Args:
             photos: The photos.
@@ -210,56 +73,115 @@ class FeatureExtractor:
         Raises:
             UserError: A feature is not a finite number.
         """
-        keys = {
-            view: {
-                "rule": _CACHE_VERSION,
-                "trunk": self._digest,
-                "dataset": photos.dataset,
-                "split": photos.split,
-                "files": photos.fingerprint,
-                "image_size": list(self._size),
-                "view": view,
-                "blend": mixup,
-                "seed": self._seed if mixup or View.is_random(view) else None,
-            }
-            for view in views
-        }
-        kept = {view: _read(self._folder, key) for view, key in keys.items()}
-        missing = {view: key for view, key in keys.items() if kept[view] is None}
-        if missing:
-            self._run(photos, missing, mixup)
-            kept |= {view: _read(self._folder, key) for view, key in missing.items()}
+        names = _names(photos)
+        keys = {view: self._key(photos, view, mixup) for view in views}
+        cached = {view: self._cache.read(key, names) for view, key in keys.items()}
+        incomplete = [view for view in views if cached[view].rows is None]
+        if incomplete:
+            missing = {view: cached[view].missing for view in incomplete}
+            self._run(photos, keys, missing, names, mixup)
+            cached |= {view: self._cache.read(keys[view], names) for view in incomplete}
         else:
-            print(
-                f"{photos.split}: {len(views)} x {photos.count} features kept from an earlier run"
-            )
-        found = [one for one in kept.values() if one is not None]
-        return CachedFeatures([features for features, _ in found], found[0][1])
+            _logger.info(f"{photos.split}: {len(views)} x {photos.count} cached features are used")
+        found = [(view.rows, view.labels) for view in cached.values() if view.rows is not None]
+        return CachedFeatures([rows for rows, _ in found], found[0][1])
 
-    def _run(self, photos: LabelledPhotos, keys: dict[int, dict[str, Any]], mixup: bool) -> None:
-        """Runs the frozen part over some views, and keeps the features of each under its key."""
-        # Blended, each view has photos of its own laid over it: nothing to decode once for all.
+    def stream(self, photos: LabelledPhotos, batch_size: int) -> Iterator[Batch]:
+        """The features of the full view, for photos that are seen once: nothing is written.
+
+        Args:
+            photos: The photos.
+            batch_size: How many rows go together; the last batch may be smaller.
+
+        Returns:
+            float32 [B, ...] and labels int64 [B], in stored order.
+
+        Raises:
+            UserError: A feature is not a finite number.
+        """
+        names = _names(photos)
+        cached = self._cache.read(self._key(photos, View.FULL, mixup=False), names)
+        if cached.rows is not None:  # an earlier version has written them
+            yield from CachedFeatures([cached.rows], cached.labels).whole(batch_size)
+            return
+        full, rest = divmod(photos.count, batch_size)
+        sizes = [batch_size] * full + [rest] * (rest > 0)
+        with self._bar(photos, photos.count) as bar:
+            batches = self._passed(photos, [View.FULL], False, bar)
+            for rows, labels in _regrouped(batches, sizes):
+                yield rows[:, 0].astype(np.float32), labels
+
+    def _key(self, photos: LabelledPhotos, view: int, mixup: bool) -> Key:
+        # In the words of the files that were written before: another name would hide them.
+        return {
+            "rule": _CACHE_VERSION,
+            "trunk": self._digest,
+            "dataset": photos.dataset,
+            "split": photos.split,
+            "files": photos.fingerprint,
+            "image_size": list(self._size),
+            "view": view,
+            "blend": mixup,
+            "seed": self._seed if mixup or View.is_random(view) else None,
+        }
+
+    def _run(
+        self,
+        photos: LabelledPhotos,
+        keys: dict[int, Key],
+        missing: dict[int, npt.NDArray[np.bool_]],
+        names: Sequence[str],
+        mixup: bool,
+    ) -> None:
+        """Runs the frozen part over some views, and caches the features in pieces."""
+        # With mixup, each view has photos of its own laid over it: nothing to decode once for all,
+        # and which these are depends on all photos of the pass.
         at_a_time = 1 if mixup else _VIEWS_AT_A_TIME
-        with tqdm(
-            total=len(keys) * photos.count,
-            desc=f"{photos.split}: features",
-            unit="view",
-            mininterval=0.1 if sys.stderr.isatty() else 10,
-        ) as bar:
-            for start in range(0, len(keys), at_a_time):
-                views = list(keys)[start : start + at_a_time]
-                batches = data.pixels_of_views(
-                    photos,
-                    self._size,
-                    views,
-                    seed=self._seed,
-                    batch_size=photos_at_a_time(self._size, len(views)),
-                    mixup=mixup,
-                ).as_numpy_iterator()  # decodes while the engine is being made
-                run, engine = self._engine
-                bar.set_description(f"{photos.split}: features through {engine}", refresh=False)
-                paths = {_path(self._folder, keys[view]): keys[view] for view in views}
-                _run_and_keep(run, batches, photos.count, paths, bar)
+        order = list(missing)
+        passes = []
+        for start in range(0, len(order), at_a_time):
+            views = order[start : start + at_a_time]
+            wanted = np.any([missing[view] for view in views], axis=0)
+            passes.append((views, np.full_like(wanted, True) if mixup else wanted))
+        size = photos_of_a_piece(2 * int(np.prod(self._trunk.output_shape[1:])))
+        total = sum(len(views) * int(wanted.sum()) for views, wanted in passes)
+        with self._bar(photos, total) as bar:
+            for views, wanted in passes:
+                groups = list(pieces(wanted, size))
+                batches = self._passed(_only(photos, wanted), views, mixup, bar)
+                parts = _regrouped(batches, [len(group) for group in groups])
+                for group, (rows, labels) in zip(groups, parts, strict=True):
+                    of_piece = [names[number] for number in group]
+                    for place, view in enumerate(views):
+                        self._cache.write(keys[view], of_piece, rows[:, place], labels)
+
+    def _bar(self, photos: LabelledPhotos, total: int) -> Any:
+        return progress_bar(total=total, unit="view", description=f"{photos.split}: features")
+
+    def _passed(
+        self, photos: LabelledPhotos, views: Sequence[int], mixup: bool, bar: Any
+    ) -> Iterator[tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]]]:
+        """Features float16 [B, V, ...] and labels int64 [B] of V views, in stored order."""
+        batches = data.pixels_of_views(
+            photos,
+            self._size,
+            views,
+            seed=self._seed,
+            batch_size=photos_at_a_time(self._size, len(views)),
+            mixup=mixup,
+        ).as_numpy_iterator()  # decodes while the engine is being made
+        run, engine = self._engine
+        bar.set_description(f"{photos.split}: features through {engine}", refresh=False)
+        for batch, labels in batches:
+            pictures = batch.reshape(-1, *batch.shape[2:])
+            features = np.asarray(run(pictures)).astype(np.float16)
+            if not np.isfinite(features).all():
+                raise UserError(
+                    "the base gives features that are no finite numbers; expected pixels 0..255 in "
+                    "and moderate values out: check --base"
+                )
+            yield features.reshape(*batch.shape[:2], *features.shape[1:]), labels
+            bar.update(len(pictures))
 
 
 def photos_at_a_time(size: tuple[int, int], views: int) -> int:
@@ -276,102 +198,66 @@ def photos_at_a_time(size: tuple[int, int], views: int) -> int:
 
 def engine_for(trunk: keras.Model) -> tuple[PredictFn, str]:
     """How the frozen part is run here, and its name: the one place where that is chosen."""
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = len(tf.config.list_physical_devices("GPU"))
     if gpus:
-        return trunk.predict_on_batch, f"Keras on {len(gpus)} GPU"
+        # Keras runs a model on the first; the others have nothing to do.
+        return trunk.predict_on_batch, "Keras on a GPU" + (f" (1 of {gpus})" if gpus > 1 else "")
     # LiteRT's XNNPACK kernels take about a third of the time of TensorFlow's on a CPU.
     workers = available_cores()
     model = LiteRTModel(tflite.convert(trunk), workers=workers)
     return lambda pixels: model(pixels)[0], f"LiteRT on {workers} cores"
 
 
-def _run_and_keep(
-    run: PredictFn,
-    batches: Iterator[Batch],
-    count: int,
-    keys: dict[Path, dict[str, Any]],
-    bar: tqdm[Any],
-) -> None:
-    """Writes what `run` gives for pixels [B, V, H, W, 3] to the V paths of the views' `keys`."""
-    labels, done = np.empty(count, np.int64), 0
-    checksums = [0] * len(keys)
-    with ExitStack() as stack:
-        # Not through a memory map: a full disk would end the process with a bus error.
-        files = [
-            stack.enter_context(open(stack.enter_context(atomic_replace(path)), "wb"))
-            for path in keys
-        ]
-        for batch, batch_labels in batches:
-            pictures = batch.reshape(-1, *batch.shape[2:])
-            features = np.asarray(run(pictures)).astype(np.float16)
-            if not np.isfinite(features).all():
-                raise UserError(
-                    "the base gives features that are no finite numbers; expected pixels 0..255 in "
-                    "and moderate values out: check --base"
-                )
-            of_views = features.reshape(*batch.shape[:2], *features.shape[1:]).swapaxes(0, 1)
-            for number, (file, rows) in enumerate(zip(files, of_views, strict=True)):
-                if not done:
-                    np.lib.format.write_array_header_1_0(
-                        file,
-                        {
-                            "descr": np.lib.format.dtype_to_descr(rows.dtype),
-                            "fortran_order": False,
-                            "shape": (count, *rows.shape[1:]),
-                        },
-                    )
-                content = rows.tobytes()
-                file.write(content)
-                checksums[number] = zlib.crc32(content, checksums[number])
-            labels[done : done + len(batch)] = batch_labels
-            done += len(batch)
-            bar.update(len(pictures))
-        if done != count:
-            raise UserError(
-                f"the data set has {done} photos but promised {count}; prepare it again"
-            )
-    # Written last: features without it are not believed.
-    for (path, key), checksum in zip(keys.items(), checksums, strict=True):
-        sidecar = {"key": key, "checksum": checksum, "labels": labels.tolist()}
-        write_json(path.with_suffix(".json"), sidecar)
-
-
-def _read(folder: Path, key: dict[str, Any]) -> tuple[NpyRows, npt.NDArray[np.int64]] | None:
-    """The features kept under `key`; None, with a word why, where they are not whole."""
-    path = _path(folder, key)
-    if not path.with_suffix(".json").is_file():
-        return None
-    try:
-        sidecar = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        features = NpyRows(path)
-        labels = np.array(sidecar["labels"], np.int64)
-        whole = (
-            sidecar["key"] == key
-            and len(features) == len(labels)
-            and _checksum(features) == sidecar["checksum"]
-        )
-    except (OSError, EOFError, ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:
-        print(f"kept features {path} are damaged: they are made again", file=sys.stderr)
-        return None
-    return features, labels
-
-
-def _path(folder: Path, key: dict[str, Any]) -> Path:
-    return folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:20]}.npy"
-
-
-def _checksum(features: npt.NDArray[Any] | NpyRows) -> int:
-    checksum = 0
-    for start in range(0, len(features), 256):  # in pieces: the array may be larger than memory
-        checksum = zlib.crc32(features[start : start + 256].tobytes(), checksum)
-    return checksum
-
-
-def digest_of(trunk: keras.Model) -> str:
+def digest_of(network: keras.Model) -> str:
     """What tells a network and its weights from all others, in hexadecimal."""
-    digest = hashlib.sha256(trunk.to_json().encode())
-    for weight in trunk.weights:
+    digest = hashlib.sha256(network.to_json().encode())
+    for weight in network.weights:
         digest.update(np.asarray(weight).tobytes())
     return digest.hexdigest()
+
+
+def _names(photos: LabelledPhotos) -> list[str]:
+    """What tells the photos of a split apart in the cache: their numbers."""
+    return [str(number) for number in range(photos.count)]
+
+
+def _only(photos: LabelledPhotos, wanted: npt.NDArray[np.bool_]) -> LabelledPhotos:
+    """Some of the photos, with the indices that they have among all: their views depend on them."""
+    if wanted.all():
+        return photos
+    records = photos.records.enumerate()
+    records = records.filter(lambda number, _: tf.gather(tf.constant(wanted), number))
+    return replace(
+        photos,
+        count=int(wanted.sum()),
+        records=records.map(lambda _, record: record).with_options(data.without_autotune()),
+    )
+
+
+def _regrouped(
+    batches: Iterator[tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]]], sizes: Sequence[int]
+) -> Iterator[tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]]]:
+    """The same rows and labels in batches of the given sizes.
+
+    Raises:
+        UserError: There are more or fewer of them.
+    """
+    rows: list[npt.NDArray[np.float16]] = []
+    labels: list[npt.NDArray[np.int64]] = []
+    done = held = 0
+    for size in sizes:
+        while held < size and (batch := next(batches, None)) is not None:
+            rows.append(batch[0])
+            labels.append(batch[1])
+            held += len(batch[1])
+        if held < size:
+            break
+        all_rows, all_labels = np.concatenate(rows), np.concatenate(labels)
+        yield np.ascontiguousarray(all_rows[:size]), all_labels[:size]
+        rows, labels = [all_rows[size:]], [all_labels[size:]]
+        done, held = done + size, held - size
+    done += held + sum(len(rest) for _, rest in batches)
+    if done != sum(sizes):
+        raise UserError(
+            f"the data set has {done} photos but promised {sum(sizes)}; prepare it again"
+        )

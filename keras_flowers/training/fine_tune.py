@@ -1,9 +1,9 @@
 """Trains the base behind the trained head: on labels, or to answer as a teacher does.
 
 The head stays as it is and the base comes to meet it. The labels alone teach the base next to
-nothing, since the head names every training photo right from the start. A teacher's answers about
-photos that are laid over each other are never used up: Beyer et al. 2022, "Knowledge distillation:
-A good teacher is patient and consistent". docs/recipe.md has the figures.
+nothing, since the head names every training photo correctly from the start. A teacher's answers
+about photos that are laid over each other (mixup) are never used up: Beyer et al. 2022, "Knowledge
+distillation: A good teacher is patient and consistent". docs/recipe.md has the figures.
 """
 
 from __future__ import annotations
@@ -19,19 +19,15 @@ import numpy.typing as npt
 
 from keras_flowers.errors import UserError
 from keras_flowers.training import data
+from keras_flowers.training.batches import StreamedPhotos
 from keras_flowers.training.config import TrainConfig
-from keras_flowers.training.data import LabelledPhotos, View
-from keras_flowers.training.features import (
-    CachedFeatures,
-    FeatureExtractor,
-    StreamedPhotos,
-    digest_of,
-    engine_for,
-)
-from keras_flowers.training.fit import FitSettings, History, fit
+from keras_flowers.training.data import LabelledPhotos
+from keras_flowers.training.features import FeatureExtractor, digest_of, engine_for
+from keras_flowers.training.fit import Examples, FitSettings, History, fit
 from keras_flowers.training.metrics import softmax
 from keras_flowers.training.model import logits_of, split_at, unfreeze_base
 from keras_flowers.training.run_directory import Run
+from keras_flowers.training.views import View
 
 ALL = "all"
 """What `--fine_tune` calls the whole base, instead of the layers behind one."""
@@ -94,47 +90,47 @@ def fine_tune(
 ) -> History:
     """Trains the base of `model` in place: all of it, or what lies behind a layer.
 
-    In the latter case the layers below are run once for each view, and their output is kept.
+    In the latter case the layers below are run once for each view, and their output is cached.
 
     Args:
-        config: `fine_tune` and the settings that go with it.
-        model: With a trained head, not yet divided by a temperature.
+        config: `fine_tune` (a layer, or `ALL`) and the settings that go with it.
+        model: With a trained head, not yet calibrated.
         teacher: pixels -> logits; None: the labels are learned.
         train: The photos to learn from.
-        validation: LabelledPhotos to watch; they change nothing.
+        validation: The photos to watch; they change nothing.
         extractor_of: `features.FeatureExtractor` but for its seed and folder.
         checkpoint: The file for the state.
     """
-    assert config.fine_tune is not None
+    layer = config.fine_tune or ALL
     mixup = teacher is not None
-    to_learn: CachedFeatures | StreamedPhotos
-    to_watch: CachedFeatures | StreamedPhotos | None = None
+    to_learn: Examples
+    to_watch: Examples | None = None
 
-    def soften(logits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def softened(logits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         return softmax(np.asarray(logits, np.float32) / config.distillation_temperature)
 
-    if config.fine_tune == ALL:
+    if layer == ALL:
         tail, size = model, (model.input_shape[1], model.input_shape[2])
         run_teacher = engine_for(teacher)[0] if teacher is not None else None
         to_learn = StreamedPhotos(
             train,
             size,
             config.seed,
-            teacher=None if run_teacher is None else lambda pixels: soften(run_teacher(pixels)),
+            teacher=None if run_teacher is None else lambda pixels: softened(run_teacher(pixels)),
             teacher_key=f"{digest_of(teacher)} {config.distillation_temperature}" if mixup else "",
         )
         if validation is not None:
             to_watch = StreamedPhotos(validation, size, config.seed)
     else:
-        trunk, tail = split_at(model, config.fine_tune)
+        trunk, tail = split_at(model, layer)
         views = [View.random(i) for i in range(config.fine_tune_views)]
         extractor = extractor_of(trunk)
-        to_learn = extractor.features(train, views, mixup=mixup)
+        cached = extractor.features(train, views, mixup=mixup)
         if teacher is not None:
             answers = extractor_of(teacher).features(train, views, mixup=mixup)
-            to_learn = dataclasses.replace(
-                to_learn, targets=[soften(one[:]) for one in answers.views]
-            )
+            targets = [softened(one[:]) for one in answers.views]
+            cached = dataclasses.replace(cached, targets=targets)
+        to_learn = cached
         if validation is not None:
             to_watch = extractor.features(validation, [View.FULL])
     unfreeze_base(tail)
@@ -152,5 +148,5 @@ def fine_tune(
             warmup=WARMUP,
         ),
         checkpoint=checkpoint,
-        title=f"fine-tuning {config.fine_tune}",
+        title=f"fine-tuning {layer}",
     )

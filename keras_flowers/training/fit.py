@@ -1,34 +1,62 @@
-"""Trains the tail of the network on kept features; goes on after an interruption, bit for bit."""
+"""Trains the tail of the network on examples; goes on after an interruption, bit for bit."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import sys
+import logging
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
-from tqdm import tqdm
 
 from keras_flowers.errors import UserError
 from keras_flowers.files import atomic_replace
-from keras_flowers.training import data
-from keras_flowers.training.features import Batch, CachedFeatures, StreamedPhotos
+from keras_flowers.progress import progress_bar
+from keras_flowers.training import data, metrics
+from keras_flowers.training.batches import Batch
+
+_logger = logging.getLogger(__name__)
 
 History: TypeAlias = list[dict[str, float]]
+"""One row an epoch."""
 
-_ROWS = 256  # that are answered together
+ROWS = 256
+"""How many features are answered together."""
+
+_SAMPLE = 512
+"""On how many of the training photos, evenly spread, the loss after an epoch is measured."""
 
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
 """An epoch of a head takes a fraction of a second; writing after each would take longer than it."""
+
+
+class Examples(Protocol):
+    """What a tail is trained or watched on, as `batches.py` has two kinds of it."""
+
+    def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[Batch]:
+        """Everything once an epoch, in an order that seed and epoch determine."""
+
+    def whole(self, batch_size: int, every: int = 1) -> Iterator[Batch]:
+        """Every photo once, or every so many-th, with its label, in stored order."""
+
+    def is_as_predicted(self) -> bool:
+        """Whether `whole` shows photos as prediction sees them, none laid over another."""
+
+    def count(self) -> int:
+        """How many photos there are."""
+
+    def steps(self, batch_size: int) -> int:
+        """How many batches an epoch has."""
+
+    def checksum(self) -> int:
+        """A number that other examples do not have."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +74,8 @@ class FitSettings:
 
 def fit(
     tail: keras.Model,
-    train: CachedFeatures | StreamedPhotos,
-    validation: CachedFeatures | StreamedPhotos | None,
+    train: Examples,
+    validation: Examples | None,
     settings: FitSettings,
     *,
     checkpoint: Path,
@@ -62,16 +90,18 @@ def fit(
 
     Args:
         tail: features [N, ...] -> probabilities [N, classes].
-        train: Features to learn from.
-        validation: Features to watch; they change nothing.
+        train: What to learn from.
+        validation: What to watch; it changes nothing.
         settings: How to train.
         checkpoint: The file for the state.
         title: What the progress bar calls this.
         on_epoch: Called with each new row of the history.
 
     Returns:
-        One row an epoch: epoch (from 1), loss, accuracy, learning_rate and, with validation,
-        val_loss and val_accuracy. The training figures include dropout and label smoothing.
+        One row an epoch, with epoch (from 1), loss, accuracy and learning_rate: what training
+        minimises and meets on its way, dropout and label smoothing included. With validation also
+        val_accuracy, val_log_loss and, where the training photos can be shown as in prediction,
+        log_loss: see `_comparable_losses`.
 
     Raises:
         UserError: The loss is no finite number.
@@ -98,28 +128,21 @@ def fit(
     if len(history) == settings.epochs:
         return history
     if history:
-        print(f"{title}: going on after epoch {len(history)} of {settings.epochs}")
+        _logger.info(f"{title}: going on after epoch {len(history)} of {settings.epochs}")
     epochs = range(len(history), settings.epochs)
     to_learn = _dataset(
         lambda: train.batches(settings.batch_size, settings.seed, epochs), len(epochs) * steps, tail
     )
-    to_watch = None
-    if validation is not None:
-        to_watch = _dataset(lambda: validation.whole(_ROWS), validation.steps(_ROWS), tail)
-    with tqdm(
-        total=settings.epochs * steps,
-        initial=len(history) * steps,
-        desc=title,
-        unit="step",
-        mininterval=0.1 if sys.stderr.isatty() else 10,
+    with progress_bar(
+        total=settings.epochs * steps, initial=len(history) * steps, unit="step", description=title
     ) as bar:
+        recorder = _Recorder(history, state, bar, train, validation, on_epoch)
         tail.fit(
             to_learn,
             steps_per_epoch=steps,
             initial_epoch=epochs.start,
             epochs=epochs.stop,
-            validation_data=to_watch,
-            callbacks=[_Recorder(history, state, bar, on_epoch)],
+            callbacks=[recorder],
             shuffle=False,
             verbose=0,
         )
@@ -127,10 +150,47 @@ def fit(
     return history
 
 
-def predict(tail: keras.Model, features: CachedFeatures) -> npt.NDArray[np.float32]:
-    """The probabilities [N, classes] for the first kept view of each photo."""
-    pieces = [np.asarray(tail(rows, training=False)) for rows, _ in features.whole(_ROWS)]
-    return np.concatenate(pieces)
+def predict(tail: keras.Model, batches: Iterator[Batch]) -> tuple[metrics.Probabilities, Any]:
+    """Answers for examples.
+
+    Args:
+        tail: features [N, ...] -> probabilities [N, classes].
+        batches: Features and labels, as `whole` gives them.
+
+    Returns:
+        probabilities float32 [photos, classes] and labels int64 [photos].
+    """
+    answers = [(np.asarray(tail(rows, training=False)), labels) for rows, labels in batches]
+    probabilities, labels = zip(*answers, strict=True)
+    return np.concatenate(probabilities), np.concatenate(labels)
+
+
+def predict_all(tail: keras.Model, examples: Examples) -> tuple[metrics.Probabilities, Any]:
+    """`predict` for every photo of `examples`, as prediction would see it."""
+    return predict(tail, examples.whole(ROWS))
+
+
+def _comparable_losses(
+    tail: keras.Model, train: Examples, validation: Examples
+) -> dict[str, float]:
+    """Losses that tell learning by heart from learning, at the end of an epoch.
+
+    The loss that training minimises has smoothed labels, dropout and random views in it, and the
+    probabilities are not yet calibrated: next to it, a validation loss would look like overfitting.
+    These are log losses of photos as prediction sees them, both at the temperature that fits the
+    validation photos best.
+    """
+    answers, labels = predict_all(tail, validation)
+    fitted = metrics.fit_temperature(answers, labels)
+    row = {
+        "val_accuracy": float(metrics.top_k_correct(answers, labels, 1).mean()),
+        "val_log_loss": fitted.log_loss,
+    }
+    if train.is_as_predicted():
+        every = max(train.count() // _SAMPLE, 1)
+        answers, labels = predict(tail, train.whole(ROWS, every))
+        row["log_loss"] = metrics.log_loss(answers, labels, fitted.temperature)
+    return row
 
 
 def _schedule(settings: FitSettings, steps: int) -> Any:
@@ -143,7 +203,11 @@ def _schedule(settings: FitSettings, steps: int) -> Any:
 
 @dataclass(frozen=True)
 class _State:
-    """Everything an epoch changes, in one file: weights, optimiser, dropout's random state."""
+    """Everything an epoch changes, in one file: weights, optimiser, dropout's random state.
+
+    Keras's `BackupAndRestore` writes in place, so that a kill while it writes loses everything. It
+    does not notice that settings or photos are others than before, and keeps no history.
+    """
 
     variables: list[Any]
     key: dict[str, Any]
@@ -167,13 +231,12 @@ class _State:
                 key, history = note["key"], note["history"]
                 values = [saved[f"v{i}"] for i in range(len(saved.files) - 1)]
         except Exception:  # a zip archive can be damaged in many ways
-            print(f"checkpoint {self.path} is damaged: training starts anew", file=sys.stderr)
+            _logger.warning(f"checkpoint {self.path} is damaged: training starts anew")
             return []
         shapes = [tuple(variable.shape) for variable in self.variables]
         if key != self.key or [value.shape for value in values] != shapes:
-            print(
-                f"checkpoint {self.path} is of other settings or photos: training starts anew",
-                file=sys.stderr,
+            _logger.warning(
+                f"checkpoint {self.path} is of other settings or photos: training starts anew"
             )
             return []
         for variable, value in zip(self.variables, values, strict=True):
@@ -197,11 +260,14 @@ class _Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self,
         history: History,
         state: _State,
-        bar: tqdm[Any],
+        bar: Any,
+        train: Examples,
+        validation: Examples | None,
         on_epoch: Callable[[dict[str, float]], None],
     ) -> None:
         super().__init__()
         self._history, self._state, self._bar, self._on_epoch = history, state, bar, on_epoch
+        self._train, self._validation = train, validation
         self._saved = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
@@ -214,6 +280,8 @@ class _Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             raise UserError(
                 f"the loss became {row['loss']} in epoch {epoch + 1}; try a smaller --learning_rate"
             )
+        if self._validation is not None:
+            row |= _comparable_losses(self.model, self._train, self._validation)
         self._history.append(row)
         self._bar.set_postfix(
             {name: f"{row[name]:.3f}" for name in ("loss", "val_accuracy") if name in row},

@@ -33,8 +33,8 @@ class Scores:
 
     Attributes:
         photos: How many photos were scored.
-        top1: Share of photos whose likeliest class is the right one; Wilson score interval.
-        top5: Share whose right class is among the five likeliest; Wilson score interval.
+        top1: Share of photos whose likeliest class is the correct one; Wilson score interval.
+        top5: Share whose correct class is among the five likeliest; Wilson score interval.
         per_class: Mean over the classes of the top-1 accuracy in each; normal interval from the
             binomial variance of each class. Classes without a photo are left out.
         calibration_error: Expected calibration error, 15 bins of equal width, 0..1 (Guo et al.
@@ -82,28 +82,28 @@ def score(probabilities: Probabilities, labels: Labels) -> Scores:
 
     Args:
         probabilities: float [N, C], rows sum to 1.
-        labels: int [N], the right class of each row, 0..C-1.
+        labels: int [N], the correct class of each row, 0..C-1.
 
     Raises:
         ValueError: There are no photos.
     """
     if len(labels) == 0:
         raise ValueError("no photos to score")
-    right = top_k_correct(probabilities, labels, 1)
+    correct = top_k_correct(probabilities, labels, 1)
     in_top5 = top_k_correct(probabilities, labels, 5)
     chosen = probabilities[np.arange(len(labels)), labels]
     return Scores(
         photos=len(labels),
-        top1=wilson_interval(int(right.sum()), len(labels)),
+        top1=wilson_interval(int(correct.sum()), len(labels)),
         top5=wilson_interval(int(in_top5.sum()), len(labels)),
-        per_class=_mean_per_class(right, labels),
+        per_class=_mean_per_class(correct, labels),
         calibration_error=expected_calibration_error(probabilities, labels),
         log_loss=float(-np.log(np.maximum(chosen, 1e-12)).mean()),
     )
 
 
 def top_k_correct(probabilities: Probabilities, labels: Labels, k: int) -> npt.NDArray[np.bool_]:
-    """Whether the right class is among the `k` likeliest: bool [N].
+    """Whether the correct class is among the `k` likeliest: bool [N].
 
     Classes of equal probability count by index, as `Prediction.top` lists them.
 
@@ -117,15 +117,15 @@ def top_k_correct(probabilities: Probabilities, labels: Labels, k: int) -> npt.N
     return found
 
 
-def wilson_interval(right: int, photos: int) -> Proportion:
-    """The share `right / photos` with its 95 % score interval (Wilson 1927).
+def wilson_interval(correct: int, photos: int) -> Proportion:
+    """The share `correct / photos` with its 95 % score interval (Wilson 1927).
 
     Unlike the normal interval it stays within 0..1 and holds for shares near 1.
 
     >>> print(wilson_interval(867, 1020))
     85.00%  (95 % interval 82.7% to 87.1%)
     """
-    share, z2 = right / photos, _Z95**2
+    share, z2 = correct / photos, _Z95**2
     middle = (share + z2 / (2 * photos)) / (1 + z2 / photos)
     half = _Z95 * math.sqrt(share * (1 - share) / photos + z2 / (4 * photos**2)) / (1 + z2 / photos)
     return Proportion(share, max(middle - half, 0.0), min(middle + half, 1.0))
@@ -136,23 +136,23 @@ def expected_calibration_error(
 ) -> float:
     """How far stated confidence and accuracy lie apart, 0..1 (Guo et al. 2017, equation 3)."""
     confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
+    correct = probabilities.argmax(axis=1) == labels
     index = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.bincount(index, weights=right - confidence, minlength=bins)
+    gap = np.bincount(index, weights=correct - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(labels))
 
 
 def confusion_matrix(
     probabilities: Probabilities, labels: Labels, classes: int
 ) -> npt.NDArray[np.int64]:
-    """Counts [C, C]: row the right class, column the predicted one."""
+    """Counts [C, C]: row the true class, column the predicted one."""
     matrix = np.zeros((classes, classes), np.int64)
     np.add.at(matrix, (np.asarray(labels), probabilities.argmax(axis=1)), 1)
     return matrix
 
 
 def most_confused(matrix: npt.NDArray[np.int64], pairs: int = 10) -> list[tuple[int, int, int]]:
-    """The most frequent mistakes: (right class, predicted class, count), the commonest first."""
+    """The most frequent mistakes: (true class, predicted class, count), the commonest first."""
     mistakes = matrix.copy()
     np.fill_diagonal(mistakes, 0)
     order = np.argsort(-mistakes, axis=None, kind="stable")[:pairs]
@@ -164,12 +164,12 @@ def most_confused(matrix: npt.NDArray[np.int64], pairs: int = 10) -> list[tuple[
     ]
 
 
-def _mean_per_class(right: npt.NDArray[np.bool_], labels: Labels) -> Proportion:
+def _mean_per_class(correct: npt.NDArray[np.bool_], labels: Labels) -> Proportion:
     photos = np.bincount(labels)
     seen = photos > 0
-    shares = np.bincount(labels, weights=right)[seen] / photos[seen]
+    shares = np.bincount(labels, weights=correct)[seen] / photos[seen]
     # Agresti-Coull: two hits and two misses more in each class, since a class with every photo
-    # right would otherwise count as certain.
+    # correct would otherwise count as certain.
     smooth = (shares * photos[seen] + 2) / (photos[seen] + 4)
     error = math.sqrt(float((smooth * (1 - smooth) / photos[seen]).sum())) / int(seen.sum())
     mean = float(shares.mean())
@@ -183,12 +183,12 @@ def softmax(logits: npt.NDArray[np.floating[Any]]) -> Probabilities:
 
 
 class TemperatureFit(NamedTuple):
-    """What makes probabilities honest, and how good they are then.
+    """What calibrates probabilities, and how good they are then.
 
     Attributes:
         temperature: T of softmax(logits / T), 0.01..100; above 1 where the model is too sure of
             itself.
-        log_loss: The mean of -log(probability of the right class), with it.
+        log_loss: The mean of -log(probability of the correct class), with it.
     """
 
     temperature: float
@@ -204,15 +204,34 @@ def fit_temperature(probabilities: Probabilities, labels: Labels) -> Temperature
     """
     from scipy.optimize import minimize_scalar
 
-    # Up to a constant in each row, which softmax does not see, the logits.
-    logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-30))
-    logits -= logits.max(axis=1, keepdims=True)
-    chosen = logits[np.arange(len(labels)), labels]
-
-    def log_loss(log_temperature: float) -> float:
-        temperature = math.exp(log_temperature)
-        log_sum = np.log(np.exp(logits / temperature).sum(axis=1))
-        return float((log_sum - chosen / temperature).mean())
-
-    found = minimize_scalar(log_loss, bounds=(math.log(0.01), math.log(100)), method="bounded")
+    logits = _logits_of(probabilities)
+    found = minimize_scalar(
+        lambda log_temperature: _log_loss(logits, labels, math.exp(log_temperature)),
+        bounds=(math.log(0.01), math.log(100)),
+        method="bounded",
+    )
     return TemperatureFit(math.exp(float(found.x)), float(found.fun))
+
+
+def log_loss(probabilities: Probabilities, labels: Labels, temperature: float = 1.0) -> float:
+    """Mean cross-entropy in nats of softmax(logits / temperature).
+
+    >>> round(log_loss(np.float32([[0.2, 0.8]]), np.array([1])), 4)  # -log(0.8)
+    0.2231
+    >>> round(log_loss(np.float32([[0.2, 0.8]]), np.array([1]), 0.5), 4)  # odds of 16 to 1
+    0.0606
+    """
+    return _log_loss(_logits_of(probabilities), labels, temperature)
+
+
+def _logits_of(probabilities: Probabilities) -> npt.NDArray[np.float64]:
+    """The logits, up to a constant in each row, which softmax does not see."""
+    logits: npt.NDArray[np.float64] = np.log(np.maximum(probabilities.astype(np.float64), 1e-30))
+    logits -= logits.max(axis=1, keepdims=True)
+    return logits
+
+
+def _log_loss(logits: npt.NDArray[np.float64], labels: Labels, temperature: float) -> float:
+    chosen = logits[np.arange(len(labels)), labels]
+    log_sum = np.log(np.exp(logits / temperature).sum(axis=1))
+    return float((log_sum - chosen / temperature).mean())

@@ -5,6 +5,7 @@ What is called features here are square roots of averages of feature maps; see `
 
 from __future__ import annotations
 
+import re
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -58,6 +59,8 @@ def build_model(
             [N, image_size, image_size, 3] for random weights whose batch norms fit those photos.
         seed: Of random weights.
 
+    Sets the global seeds of Python, NumPy and Keras, from which the first weights are drawn.
+
     Returns:
         A model float32 [N, image_size, image_size, 3] (named "pixels", RGB 0..255) ->
         float32 [N, classes] (named "probabilities").
@@ -76,11 +79,31 @@ def build_model(
         model = keras.Model(images, x, name="flowers")
     except ValueError as error:  # two layers of one name, of which one comes with the base
         raise UserError(f"--base {base} cannot be built upon ({error})") from None
+    _number_layers_from_zero(model)
     if random_weights_for is not None:
         recompute_batch_norm_statistics(model, random_weights_for)
     for layer in model.layers:
         layer.trainable = layer.name == OUTPUT
     return model
+
+
+def _number_layers_from_zero(model: keras.Model) -> None:
+    """Gives the layers without a name of their own those that they have in a fresh process.
+
+    Keras numbers them through the process. The cache's key, a checkpoint's and the file of the
+    model would otherwise depend on what was built before.
+    """
+    numbered: dict[str, list[tuple[int, Any]]] = {}
+    for layer in model.operations:
+        # As Keras makes a name of a class: `GlobalAveragePooling2D`, `global_average_pooling2d`.
+        kind = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
+        kind = re.sub("([a-z])([A-Z])", r"\1_\2", kind).lower()
+        match = re.fullmatch(rf"{kind}(?:_([0-9]+))?", layer.name)
+        if match:
+            numbered.setdefault(kind, []).append((int(match[1] or 0), layer))
+    for kind, group in numbered.items():
+        for number, (_, layer) in enumerate(sorted(group, key=lambda one: one[0])):
+            layer.name = f"{kind}_{number}" if number else kind
 
 
 def _pool(maps: keras.KerasTensor) -> keras.KerasTensor:
@@ -215,7 +238,7 @@ def unfreeze_base(model: keras.Model) -> None:
 def apply_temperature(model: keras.Model, temperature: float) -> None:
     """Folds temperature scaling into the last layer: softmax((x W + b) / temperature).
 
-    One number, found on validation photos, makes the probabilities honest without changing which
+    One number, fitted on validation photos, calibrates the probabilities without changing which
     class is likeliest (Guo et al. 2017, "On Calibration of Modern Neural Networks").
     """
     layer = model.get_layer(OUTPUT)

@@ -2,7 +2,7 @@
 
 Each is a function of the folder for the runs and the seed. Recipes on all 2,040 labelled photos
 take over the temperature that the same recipe, trained without them, found on the validation
-photos; those with a teacher need it trained first: `PRESETS` is in an order in which that works.
+photos; those with a teacher need it trained first: `RECIPES` is in an order in which that works.
 
 Accuracies are top-1 on the 1,020 photos of `test`, each model scored once: mean and standard
 deviation of the seeds 0, 1 and 2. Hardware: two cores of an AMD EPYC server, no GPU.
@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from keras_flowers.training.config import TrainConfig, from_settings, load_settings
+from keras_flowers.training.config import TrainConfig, from_settings
+from keras_flowers.training.run_directory import Run, settings_like
 
-Preset = Callable[[Path, int], TrainConfig]
+Recipe = Callable[[Path, int], TrainConfig]
 
 LITE0 = str(
     Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "efficientnet_lite0_notop.keras"
@@ -31,7 +32,7 @@ none: where the file is not at hand, the recipes `frozen` and `frozen_2040` can 
 def frozen(runs: Path, seed: int) -> TrainConfig:
     """MobileNetV2 as ImageNet left it, and a head: what training does by default.
 
-    python -m keras_flowers.train
+    keras-flowers train
 
     1 minute. 94.2 ± 0.6 %.
     """
@@ -41,7 +42,7 @@ def frozen(runs: Path, seed: int) -> TrainConfig:
 def frozen_lite0(runs: Path, seed: int) -> TrainConfig:
     """The same on EfficientNet-Lite0, a little larger and better.
 
-    python -m keras_flowers.train --base efficientnet_lite0_notop.keras
+    keras-flowers train --base efficientnet_lite0_notop.keras
 
     1 minute. 94.7 ± 0.2 %.
     """
@@ -51,7 +52,7 @@ def frozen_lite0(runs: Path, seed: int) -> TrainConfig:
 def frozen_2040(runs: Path, seed: int) -> TrainConfig:
     """The default on all labelled photos.
 
-    python -m keras_flowers.train --config saved_models/MobileNetV2/config.json \
+    keras-flowers train --config saved_models/MobileNetV2/config.json \
         --train_split train+validation --output saved_models/MobileNetV2_2040
 
     1 minute. 97.1 ± 0.2 %.
@@ -62,7 +63,7 @@ def frozen_2040(runs: Path, seed: int) -> TrainConfig:
 def teacher(runs: Path, seed: int) -> TrainConfig:
     """EfficientNet-Lite0 frozen at 320 pixels: teaches `fine_tuned`.
 
-    python -m keras_flowers.train --base efficientnet_lite0_notop.keras --image_size 320 \
+    keras-flowers train --base efficientnet_lite0_notop.keras --image_size 320 \
         --epochs 20 --batch_size 64 --learning_rate 3e-4 --output saved_models/teacher
 
     1 minute. 96.3 ± 0.1 %.
@@ -75,7 +76,7 @@ def teacher(runs: Path, seed: int) -> TrainConfig:
 def fine_tuned(runs: Path, seed: int) -> TrainConfig:
     """MobileNetV2 at 320 pixels, tuned above block 6 to answer as the teacher does.
 
-    python -m keras_flowers.train --image_size 320 --fine_tune block_6_project_BN \
+    keras-flowers train --image_size 320 --fine_tune block_6_project_BN \
         --epochs 20 --batch_size 64 --learning_rate 3e-4 \
         --teacher saved_models/teacher --output saved_models/fine_tuned
 
@@ -95,7 +96,7 @@ def fine_tuned(runs: Path, seed: int) -> TrainConfig:
 def teacher_2040(runs: Path, seed: int) -> TrainConfig:
     """The teacher on all labelled photos.
 
-    python -m keras_flowers.train --config saved_models/teacher/config.json \
+    keras-flowers train --config saved_models/teacher/config.json \
         --train_split train+validation --output saved_models/teacher_2040
 
     1 minute. 98.1 ± 0.1 %.
@@ -106,7 +107,7 @@ def teacher_2040(runs: Path, seed: int) -> TrainConfig:
 def flowers102(runs: Path, seed: int) -> TrainConfig:
     """The model that ships (seed 0): `fine_tuned` on all labelled photos.
 
-    python -m keras_flowers.train --config saved_models/fine_tuned/config.json \
+    keras-flowers train --config saved_models/fine_tuned/config.json \
         --train_split train+validation --teacher saved_models/teacher_2040 \
         --output saved_models/flowers102 --export
 
@@ -116,10 +117,10 @@ def flowers102(runs: Path, seed: int) -> TrainConfig:
     return dataclasses.replace(config, teacher=str(runs / "teacher_2040"))
 
 
-PRESETS: Mapping[str, Preset] = MappingProxyType(
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
-        preset.__name__: preset
-        for preset in (
+        recipe.__name__: recipe
+        for recipe in (
             frozen,
             frozen_lite0,
             frozen_2040,
@@ -135,8 +136,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 
 def _on_all_photos(chosen: TrainConfig, output: Path) -> TrainConfig:
     """The settings that a finished run chose on validation, for training on that, too."""
-    settings = load_settings(chosen.run_dir / "config.json")
-    return from_settings({**settings, "train_split": "train+validation", "output": str(output)})
+    changes = {"train_split": "train+validation", "output": str(output)}
+    return from_settings(settings_like(Run.at(chosen.run_dir).config_path, changes))
 
 
 def _with_longer_head(config: TrainConfig) -> TrainConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -209,6 +210,28 @@ class Run:
     def remove_checkpoints(self) -> None:
         """Removes what a finished training needs no more."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+
+def settings_like(config_path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an earlier run, with some changed.
+
+    Where other photos are to be learned from, perhaps those of the validation split, too, nothing
+    may be left to choose a temperature on: then that of the earlier run is taken over.
+
+    Args:
+        config_path: The `config.json` of the run.
+        changes: Settings by name.
+
+    Raises:
+        UserError: `config_path` is none.
+    """
+    made = load_settings(config_path)
+    settings = {**made, **changes}
+    run = Run.at(config_path.parent)
+    learns_others = settings.get("train_split") != made.get("train_split")
+    if learns_others and settings.get("temperature") is None and run.is_finished:
+        settings["temperature"] = run.metrics.get("temperature")
+    return settings
 
 
 def photos_of(

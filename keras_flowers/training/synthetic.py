@@ -9,9 +9,10 @@ pixel or mean colour gives it away.
 from __future__ import annotations
 
 import colorsys
+import dataclasses
 import io
+import logging
 import math
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,10 @@ from PIL import Image, ImageDraw
 
 from keras_flowers.files import atomic_replace
 from keras_flowers.training import data
+from keras_flowers.training.config import TrainConfig
 from keras_flowers.training.model import build_model, split_at
+
+_logger = logging.getLogger(__name__)
 
 DATASET = "drawn_flowers"
 
@@ -75,6 +79,13 @@ class DrawnFlowers(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
             yield index, {"image": file.getvalue(), "label": label}
 
 
+def demo_config(config: TrainConfig) -> TrainConfig:
+    """The same settings on the drawn data set and its base, which are made in `cache_dir`."""
+    folder = Path(config.cache_dir).expanduser()
+    base = prepare(folder)
+    return dataclasses.replace(config, dataset=DATASET, data_dir=str(folder), base=str(base))
+
+
 def prepare(folder: Path) -> Path:
     """Draws the data set into `folder`, where TFDS finds it, and makes a base for it.
 
@@ -84,7 +95,7 @@ def prepare(folder: Path) -> Path:
     DrawnFlowers(data_dir=folder).download_and_prepare()
     path = folder / "drawn_flowers_base.keras"
     if path.exists() and not zipfile.is_zipfile(path):
-        print(f"{path} is damaged: it is made again", file=sys.stderr)
+        _logger.warning(f"{path} is damaged: it is made again")
         path.unlink()
     if not path.exists():
         train = data.load_photos(DATASET, "train", str(folder))

@@ -3,265 +3,391 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import datetime
 import functools
 import io
+import logging
 import platform
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import metadata as packages
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keras_flowers.errors import UserError
 from keras_flowers.files import atomic_replace_all, exclusive_lock, write_json, write_text
 from keras_flowers.system import import_tensorflow
-from keras_flowers.training.config import TrainConfig
-from keras_flowers.training.data import View
+from keras_flowers.training.config import ResolvedConfig, TrainConfig
 from keras_flowers.training.run_directory import Run
+from keras_flowers.training.views import View
 
 if TYPE_CHECKING:
     import keras
 
+    from keras_flowers.training.batches import CachedFeatures
     from keras_flowers.training.data import LabelledPhotos
-    from keras_flowers.training.features import CachedFeatures
+    from keras_flowers.training.features import FeatureExtractor
     from keras_flowers.training.fit import History
     from keras_flowers.training.metrics import Scores
+
+_logger = logging.getLogger(__name__)
 
 EPOCHS, LEAST_STEPS = 5, 80
 """How long the head is trained, when --epochs is not given. Chosen on validation: more would make
 it learn the photos by heart, and on few photos five epochs are too few steps to learn anything."""
 
 
-class Kept(NamedTuple):
-    """The features of the photos to learn from, and of those to choose on, if there are any."""
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training gave.
+
+    Attributes:
+        run: Its folder, finished.
+        config: The settings, with what was chosen.
+        trained_on: What it learned from: `split` and the number of `photos`.
+        scores: By split expression: validation, where it was not learned from, and test.
+        temperature: By which the logits of the model are divided.
+        seconds: How long it took.
+    """
+
+    run: Run
+    config: ResolvedConfig
+    trained_on: dict[str, Any]
+    scores: dict[str, Scores]
+    temperature: float
+    seconds: float
+
+
+class Splits(NamedTuple):
+    """The photos of a training.
+
+    Attributes:
+        train: To learn from.
+        validation: To choose on; None where they are among those that are learned from.
+        test: To score once, at the end.
+    """
+
+    train: LabelledPhotos
+    validation: LabelledPhotos | None
+    test: LabelledPhotos
+
+
+class _Head(NamedTuple):
+    """What the head learns from and is watched on."""
 
     train: CachedFeatures
     validation: CachedFeatures | None
 
 
-def train_and_evaluate(config: TrainConfig) -> dict[str, Scores]:
+def train_model(config: TrainConfig) -> TrainResult:
     """Trains, chooses on the validation split, scores the test split once, writes the run.
+
+    For the rest of the process, TensorFlow's operations become deterministic and the global seeds
+    of Python, NumPy and Keras are set: the same seed gives the same weights, bit for bit.
 
     Args:
         config: The settings.
 
-    Returns:
-        The scores by split expression.
-
     Raises:
-        UserError: A setting, the data set or the run directory does not allow it.
+        UserError: A setting, the data set or the run's folder does not allow it.
     """
-    run = config.run_dir
+    run = Run.at(config.run_dir)
     if not config.overwrite:
-        Run.at(run).refuse_finished()
+        run.refuse_finished()
     import_tensorflow()  # before a folder is made, since it may not be installed
-    with exclusive_lock(run):
+    with exclusive_lock(run.folder):
         return _train(config, run)
 
 
-def _train(config: TrainConfig, run: Path) -> dict[str, Scores]:
-    import keras
+def _train(config: TrainConfig, run: Run) -> TrainResult:
     import tensorflow as tf
 
-    from keras_flowers.training import data, features, fine_tune, fit, metrics, synthetic
-    from keras_flowers.training.model import (
-        FEATURES,
-        apply_temperature,
-        build_model,
-        image_size_of,
-        split_at,
-    )
-
     started = time.monotonic()
-    # Sums on several threads in a fixed order: the same seed gives the same bits.
+    # Sums on several threads in a fixed order.
     tf.config.experimental.enable_op_determinism()
-    if config.demo:
-        data_dir = Path(config.cache_dir).expanduser()
-        base = synthetic.prepare(data_dir)
-        config = dataclasses.replace(
-            config, dataset=synthetic.DATASET, data_dir=str(data_dir), base=str(base)
-        )
-    if config.image_size is None:
-        config = dataclasses.replace(config, image_size=image_size_of(config.base))
-    assert config.image_size is not None
-    train = data.load_photos(config.dataset, config.train_split, config.data_dir)
-    validation = data.load_photos(config.dataset, config.validation_split, config.data_dir)
-    test = data.load_photos(config.dataset, config.test_split, config.data_dir)
-    chooses = not data.overlap(train, validation)
-    _check_splits(config, chooses, data.overlap(train, test) or data.overlap(validation, test))
-    scored = [validation, test] if chooses else [test]
-    # The key of kept features has the names of layers in it, which Keras numbers through the
-    # process: from 1 again, after what was built before.
-    keras.utils.clear_session(free_memory=False)
-    teacher = None
-    if config.teacher is not None:
-        teacher = fine_tune.load_teacher(Path(config.teacher), train, scored, config.image_size)
-        keras.utils.clear_session(free_memory=False)
-    model = build_model(
-        config.base,
-        config.image_size,
-        len(train.labels),
-        seed=config.seed,
-    )
-    print(
-        f"{config.base} at {config.image_size} x {config.image_size} pixels, frozen; "
-        f"{train.count} photos of {train.dataset} {train.split}, {len(train.labels)} classes"
-    )
-    if config.fine_tune not in (None, fine_tune.ALL):
-        split_at(model, config.fine_tune)  # refuses a wrong layer before time is spent
-    trunk, tail = split_at(model, FEATURES)
-    extractor_of = functools.partial(
-        features.FeatureExtractor,
-        seed=config.seed,
-        folder=Path(config.cache_dir).expanduser() / "features",
-    )
-    extractor = extractor_of(trunk)
-    kept = Kept(
-        extractor.features(train, range(config.views)),
-        extractor.features(validation, [View.FULL]) if chooses else None,
-    )
-    config, history = _fit_head(config, tail, kept, run)
+    splits = _open_splits(config)
+    resolved = _resolve(config, splits)
+    teacher = _load_teacher(resolved, splits)
+    model = _build(resolved, splits)
+    extractor_of = _extractors(config)
+    head = _features(resolved, splits, model, extractor_of)
+    history = _fit_head(resolved, model, head, run)
     if config.fine_tune is not None:
-        more = fine_tune.fine_tune(
-            config,
-            model,
-            teacher,
-            train,
-            validation if chooses else None,
-            extractor_of=extractor_of,
-            checkpoint=run / "checkpoints" / "fine_tune.npz",
-        )
-        history += [{**row, "epoch": row["epoch"] + len(history)} for row in more]
-        trunk, tail = split_at(model, FEATURES)
-        extractor = extractor_of(trunk)
-        if chooses:
-            kept = kept._replace(validation=extractor.features(validation, [View.FULL]))
-    if config.temperature is None:
-        assert kept.validation is not None
-        answers = fit.predict(tail, kept.validation)
-        found = metrics.fit_temperature(answers, kept.validation.labels)
-        config = dataclasses.replace(config, temperature=found.temperature)
-    assert config.temperature is not None
-    apply_temperature(model, config.temperature)
-    scores = {}
-    if kept.validation is not None:
-        answers = fit.predict(tail, kept.validation)
-        scores[validation.split] = metrics.score(answers, kept.validation.labels)
-    kept_test = extractor.features(test, [View.FULL])
-    scores[test.split] = metrics.score(fit.predict(tail, kept_test), kept_test.labels)
+        rows = _fine_tune(resolved, splits, model, teacher, extractor_of, run)
+        history += [{**row, "epoch": row["epoch"] + len(history)} for row in rows]
+        head = head._replace(validation=_validation_features(splits, model, extractor_of))
+    temperature = _calibrate(config, model, head)
+    scores = _score(splits, model, head, extractor_of)
     seconds = time.monotonic() - started
-    _write_run(config, run, model, train, scores, history, seconds)
-    _report(config, run, train, scores, seconds)
-    return scores
+    trained_on = {"split": splits.train.split, "photos": splits.train.count}
+    result = TrainResult(run, resolved, trained_on, scores, temperature, seconds)
+    _write(result, model, splits.train, history)
+    return result
 
 
-def _check_splits(config: TrainConfig, chooses: bool, test_is_seen: bool) -> None:
-    if test_is_seen:
+def _open_splits(config: TrainConfig) -> Splits:
+    """Opens the data set.
+
+    Raises:
+        UserError: It cannot be had, or its splits cannot be used like this.
+    """
+    from keras_flowers.training import data
+
+    train, validation, test = (
+        data.load_photos(config.dataset, split, config.data_dir)
+        for split in (config.train_split, config.validation_split, config.test_split)
+    )
+    if data.overlap(train, test) or data.overlap(validation, test):
         raise UserError(
             f"--test_split {config.test_split} shares photos with the splits that are learned "
             "from; its score would be worth nothing"
         )
-    if not chooses and config.temperature is None:
+    return Splits(train, None if data.overlap(train, validation) else validation, test)
+
+
+def _resolve(config: TrainConfig, splits: Splits) -> ResolvedConfig:
+    """Chooses what the settings leave open and does not need training to be chosen.
+
+    Raises:
+        UserError: Something has to be chosen on photos that are learned from.
+    """
+    from keras_flowers.training.model import image_size_of
+
+    if splits.validation is None and config.temperature is None:
         raise UserError(
             f"--train_split {config.train_split} holds the validation photos, so nothing can be "
             "chosen on them: run without it first, then add --config RUN/config.json of that run"
         )
-
-
-def _fit_head(
-    config: TrainConfig, tail: keras.Model, kept: Kept, run: Path
-) -> tuple[TrainConfig, History]:
-    """Trains the head on whitened features, and puts it into `tail` for features as they are."""
-    from keras_flowers.training import fit
-    from keras_flowers.training.model import OUTPUT, build_head
-    from keras_flowers.training.whitening import fit_whitening, measure_moments
-
+    size = config.image_size if config.image_size is not None else image_size_of(config.base)
     epochs = config.epochs
     if epochs is None:
-        epochs = max(EPOCHS, -(-LEAST_STEPS // kept.train.steps(config.batch_size)))
-    moments = measure_moments(kept.train, tail.output_shape[-1])
-    whitening = fit_whitening(moments, config.shrinkage)
-    head = build_head(tail, config.dropout, config.seed)
+        epochs = epochs_for(config.views * splits.train.count, config.batch_size)
+    return ResolvedConfig(config, size, epochs)
+
+
+def epochs_for(examples: int, batch_size: int) -> int:
+    """How many epochs the head is trained on so many examples, views of photos.
+
+    >>> epochs_for(4080, 256), epochs_for(4096, 256), epochs_for(100, 256)
+    (5, 5, 80)
+    """
+    steps = -(-examples // batch_size)
+    return max(EPOCHS, -(-LEAST_STEPS // steps))
+
+
+def _load_teacher(config: ResolvedConfig, splits: Splits) -> keras.Model | None:
+    from keras_flowers.training import fine_tune
+
+    if config.asked.teacher is None:
+        return None
+    scored = [one for one in (splits.validation, splits.test) if one is not None]
+    path = Path(config.asked.teacher)
+    return fine_tune.load_teacher(path, splits.train, scored, config.image_size)
+
+
+def _build(config: ResolvedConfig, splits: Splits) -> keras.Model:
+    """The base with a head that knows nothing yet."""
+    from keras_flowers.training import fine_tune
+    from keras_flowers.training.model import build_model, split_at
+
+    asked, train = config.asked, splits.train
+    model = build_model(asked.base, config.image_size, len(train.labels), seed=asked.seed)
+    if asked.fine_tune not in (None, fine_tune.ALL):
+        split_at(model, asked.fine_tune)  # refuses a wrong layer before time is spent
+    _logger.info(
+        f"{asked.base} at {config.image_size} x {config.image_size} pixels, frozen; "
+        f"{train.count} photos of {train.dataset} {train.split}, {len(train.labels)} classes"
+    )
+    return model
+
+
+def _extractors(config: TrainConfig) -> Callable[[keras.Model], FeatureExtractor]:
+    """Makes a feature extractor of any frozen network."""
+    from keras_flowers.training.features import FeatureExtractor
+
+    folder = Path(config.cache_dir).expanduser() / "features"
+    return functools.partial(FeatureExtractor, seed=config.seed, folder=folder)
+
+
+def _features(
+    config: ResolvedConfig,
+    splits: Splits,
+    model: keras.Model,
+    extractor_of: Callable[[keras.Model], FeatureExtractor],
+) -> _Head:
+    """Runs the frozen base over the photos to learn from and to choose on."""
+    from keras_flowers.training.model import FEATURES, split_at
+
+    extractor = extractor_of(split_at(model, FEATURES)[0])
+    train = extractor.features(splits.train, range(config.asked.views))
+    if splits.validation is None:
+        return _Head(train, None)
+    return _Head(train, extractor.features(splits.validation, [View.FULL]))
+
+
+def _validation_features(
+    splits: Splits, model: keras.Model, extractor_of: Callable[[keras.Model], FeatureExtractor]
+) -> CachedFeatures | None:
+    """Features through the base as it is after fine-tuning."""
+    from keras_flowers.training.model import FEATURES, split_at
+
+    if splits.validation is None:
+        return None
+    return extractor_of(split_at(model, FEATURES)[0]).features(splits.validation, [View.FULL])
+
+
+def _fit_head(config: ResolvedConfig, model: keras.Model, head: _Head, run: Run) -> History:
+    """Trains a head on whitened features, and puts it into `model` for features as they are."""
+    from keras_flowers.training import fit
+    from keras_flowers.training.model import FEATURES, OUTPUT, build_head, split_at
+    from keras_flowers.training.whitening import fit_whitening, measure_moments
+
+    asked = config.asked
+    _, tail = split_at(model, FEATURES)
+    moments = measure_moments(head.train, tail.output_shape[-1])
+    whitening = fit_whitening(moments, asked.shrinkage)
+    fitted = build_head(tail, asked.dropout, asked.seed)
     history = fit.fit(
-        head,
-        whitening.apply(kept.train),
-        whitening.apply(kept.validation) if kept.validation else None,
+        fitted,
+        whitening.apply(head.train),
+        whitening.apply(head.validation) if head.validation else None,
         fit.FitSettings(
-            epochs=epochs,
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            label_smoothing=config.label_smoothing,
-            seed=config.seed,
+            epochs=config.epochs,
+            batch_size=asked.batch_size,
+            learning_rate=asked.learning_rate,
+            weight_decay=asked.weight_decay,
+            label_smoothing=asked.label_smoothing,
+            seed=asked.seed,
         ),
-        checkpoint=run / "checkpoints" / "head.npz",
+        checkpoint=run.checkpoints / "head.npz",
         title="head",
     )
-    tail.get_layer(OUTPUT).set_weights(whitening.fold(*head.get_layer(OUTPUT).get_weights()))
-    return dataclasses.replace(config, epochs=epochs), history
+    tail.get_layer(OUTPUT).set_weights(whitening.fold(*fitted.get_layer(OUTPUT).get_weights()))
+    return history
 
 
-def _write_run(
-    config: TrainConfig,
-    run: Path,
+def _fine_tune(
+    config: ResolvedConfig,
+    splits: Splits,
     model: keras.Model,
-    train: LabelledPhotos,
-    scores: dict[str, Scores],
-    history: History,
-    seconds: float,
+    teacher: keras.Model | None,
+    extractor_of: Callable[[keras.Model], FeatureExtractor],
+    run: Run,
+) -> History:
+    """Trains the base behind the trained head."""
+    from keras_flowers.training import fine_tune
+
+    return fine_tune.fine_tune(
+        config.asked,
+        model,
+        teacher,
+        splits.train,
+        splits.validation,
+        extractor_of=extractor_of,
+        checkpoint=run.checkpoints / "fine_tune.npz",
+    )
+
+
+def _calibrate(config: TrainConfig, model: keras.Model, head: _Head) -> float:
+    """Divides the logits of `model` by the temperature asked for, or by one fitted; returns it."""
+    from keras_flowers.training import fit, metrics
+    from keras_flowers.training.model import FEATURES, apply_temperature, split_at
+
+    temperature = config.temperature
+    if temperature is None:
+        if head.validation is None:  # `_resolve` has refused it
+            raise ValueError("no validation photos to fit a temperature on")
+        answers = fit.predict_all(split_at(model, FEATURES)[1], head.validation)
+        temperature = metrics.fit_temperature(*answers).temperature
+    apply_temperature(model, temperature)
+    return temperature
+
+
+def _score(
+    splits: Splits,
+    model: keras.Model,
+    head: _Head,
+    extractor_of: Callable[[keras.Model], FeatureExtractor],
+) -> dict[str, Scores]:
+    """Scores by split: on validation, where there is one, and on test."""
+    from keras_flowers.training import fit, metrics
+    from keras_flowers.training.model import FEATURES, split_at
+
+    trunk, tail = split_at(model, FEATURES)
+    scores = {}
+    if splits.validation is not None and head.validation is not None:
+        scores[splits.validation.split] = metrics.score(*fit.predict_all(tail, head.validation))
+    # Seen once: features of these photos are not worth the room.
+    examples = extractor_of(trunk).stream(splits.test, fit.ROWS)
+    scores[splits.test.split] = metrics.score(*fit.predict(tail, examples))
+    return scores
+
+
+def _write(
+    result: TrainResult, model: keras.Model, train: LabelledPhotos, history: History
 ) -> None:
-    """Writes the run directory, all of it or nothing."""
+    """Writes the files of the run, all of them or nothing."""
     from keras_flowers import __version__
     from keras_flowers.inference import chart
     from keras_flowers.inference.labels import format_labels
     from keras_flowers.inference.metadata import Metadata, add_to_archive
 
-    settings = dataclasses.asdict(config)
+    config, asked = result.config, result.config.asked
+    libraries = ("tensorflow", "keras", "numpy", "ai-edge-litert")
     versions = {
         "keras_flowers": __version__,
         "python": platform.python_version(),
-        **{
-            name: packages.version(name)
-            for name in ("tensorflow", "keras", "numpy", "ai-edge-litert")
-        },
+        **{name: packages.version(name) for name in libraries},
     }
-    results = {split: one.as_dict() for split, one in scores.items()}
+    scores = {split: one.as_dict() for split, one in result.scores.items()}
     provenance = {
         "package": f"keras_flowers {__version__}",
-        "base": config.base,
-        "fine_tune": config.fine_tune,
-        "teacher": config.teacher,
+        "base": asked.base,
+        "fine_tune": asked.fine_tune,
+        "teacher": asked.teacher,
         "dataset": train.dataset,
-        "trained_on": {"split": train.split, "photos": train.count},
-        "scores": results,
-        "seed": config.seed,
+        "trained_on": result.trained_on,
+        "scores": scores,
+        "seed": asked.seed,
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
     }
-    assert config.image_size is not None
-    size = (config.image_size, config.image_size)
-    with atomic_replace_all(run, last=Run.at(run).metrics_path.name) as new:
-        write_json(new / "config.json", {"settings": settings, "versions": versions})
-        write_text(new / "labels.txt", format_labels(train.labels))
-        write_text(new / "history.csv", _as_csv(history))
-        chart.save(chart.draw_learning_curves(history), new / "learning_curves.png")
-        _write_logs(new / "logs", history)
-        model.save(new / "model.keras")
-        add_to_archive(new / "model.keras", Metadata(train.labels, size, provenance))
-        write_json(
-            new / Run.at(run).metrics_path.name,
-            {
-                "trained_on": {"split": train.split, "photos": train.count},
-                "scores": results,
-                "seconds": round(seconds, 1),
-            },
-        )
-    Run.at(run).remove_checkpoints()
+    metadata = Metadata(train.labels, (config.image_size, config.image_size), provenance)
+    found = {
+        "trained_on": result.trained_on,
+        "scores": scores,
+        "temperature": result.temperature,
+        "seconds": round(result.seconds, 1),
+    }
+    with atomic_replace_all(result.run.folder, last=result.run.metrics_path.name) as folder:
+        new = Run.at(folder)
+        write_json(new.config_path, {"settings": config.settings(), "versions": versions})
+        write_text(new.labels_path, format_labels(train.labels))
+        write_text(new.history_path, _as_csv(history))
+        chart.save(chart.draw_learning_curves(_comparable(history)), new.curves_path)
+        _write_logs(new.logs, history)
+        model.save(new.model_path)
+        add_to_archive(new.model_path, metadata)
+        write_json(new.metrics_path, found)
+    result.run.remove_checkpoints()
+
+
+def _comparable(history: History) -> list[Mapping[str, float]]:
+    """The history with the losses that a reader can compare, where all epochs have them."""
+    if not all("log_loss" in row for row in history):
+        return [{key: value for key, value in row.items() if key != "val_loss"} for row in history]
+    return [{**row, "loss": row["log_loss"], "val_loss": row["val_log_loss"]} for row in history]
+
+
+# Not Keras's CSVLogger and TensorBoard, which write while training runs: into the folder of a
+# finished run that may yet stay as it is, once more for every epoch that an interruption undoes,
+# and without the columns that are measured between two epochs.
 
 
 def _as_csv(history: History) -> str:
+    columns = dict.fromkeys(column for row in history for column in row)
     text = io.StringIO()
-    writer = csv.DictWriter(text, history[0], lineterminator="\n")
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
     return text.getvalue()
@@ -273,21 +399,14 @@ def _write_logs(folder: Path, history: History) -> None:
 
     for name, prefix in (("train", ""), ("validation", "val_")):
         columns = [
-            key for key in ("loss", "accuracy", "learning_rate") if prefix + key in history[0]
+            column
+            for column in ("loss", "accuracy", "log_loss", "learning_rate")
+            if any(prefix + column in row for row in history)
         ]
         if not columns:
             continue
         with tf.summary.create_file_writer(str(folder / name)).as_default():
             for row in history:
                 for column in columns:
-                    tf.summary.scalar(column, row[prefix + column], step=int(row["epoch"]))
-
-
-def _report(
-    config: TrainConfig, run: Path, train: LabelledPhotos, scores: dict[str, Scores], seconds: float
-) -> None:
-    print(f"\n{config.base}, trained on {train.count} photos ({train.split}) in {seconds:.0f} s")
-    for split, one in scores.items():
-        print(f"\n{split}: {one.photos} photos\n{one}")
-    print(f"\nwritten to {run}/; tensorboard --logdir {run / 'logs'} shows the training")
-    print(f"next: python -m keras_flowers.predict PHOTO --model {run / 'model.keras'}")
+                    if prefix + column in row:
+                        tf.summary.scalar(column, row[prefix + column], step=int(row["epoch"]))

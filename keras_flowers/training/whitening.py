@@ -22,11 +22,12 @@ import numpy.typing as npt
 from scipy import linalg
 
 from keras_flowers.errors import UserError
-from keras_flowers.training.features import CachedFeatures
+from keras_flowers.training.batches import CachedFeatures
 
 Array: TypeAlias = npt.NDArray[np.float32]
 
-_ROWS = 512  # worked on together, in float32
+_ROWS = 512
+"""How many rows are worked on together, in float32."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def measure_moments(features: CachedFeatures, classes: int) -> Moments:
     """Class means and the covariance within the classes.
 
     Args:
-        features: Kept features [N, D]; all views are used.
+        features: Cached features [N, D]; all views are used.
         classes: How many classes there are.
     """
     size = features.views[0].shape[1]

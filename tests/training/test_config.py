@@ -17,7 +17,7 @@ from keras_flowers.training.config import TrainConfig, from_settings
 
 
 def parse(*argv: str) -> TrainConfig:
-    return parse_arguments(argv, "description", "examples")
+    return parse_arguments(argv)[0]
 
 
 def test_no_options_give_the_defaults() -> None:
@@ -36,9 +36,9 @@ def test_every_field_is_an_option_with_help(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_options_set_their_fields() -> None:
-    config = parse("--base", "efficientnetb0", "--learning_rate", "0.01", "--epochs", "3", "--demo")
+    config = parse("--base", "efficientnetb0", "--learning_rate", "0.01", "--epochs", "3")
     assert config.base == "EfficientNetB0"
-    assert (config.learning_rate, config.epochs, config.demo) == (0.01, 3, True)
+    assert (config.learning_rate, config.epochs) == (0.01, 3)
 
 
 def test_unknown_options_are_errors(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,7 +107,8 @@ def test_any_settings_make_a_config_or_one_clear_error(values: dict[str, object]
 
 def test_run_directory_is_named_after_the_base() -> None:
     assert TrainConfig().run_dir == Path("saved_models/MobileNetV2")
-    assert TrainConfig(demo=True).run_dir == Path("saved_models/demo")
+    assert parse("--demo").run_dir == Path("saved_models/demo")
+    assert parse("--demo", "--output", "mine").run_dir == Path("mine")
 
 
 def test_bases_have_keras_names_and_native_sizes() -> None:

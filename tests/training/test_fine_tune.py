@@ -17,10 +17,12 @@ import keras
 
 from keras_flowers.errors import UserError
 from keras_flowers.training import data, synthetic, train
-from keras_flowers.training.config import TrainConfig
-from keras_flowers.training.data import View
-from keras_flowers.training.features import FeatureExtractor, StreamedPhotos
+from keras_flowers.training.batches import StreamedPhotos
+from keras_flowers.training.config import TrainConfig, from_settings
+from keras_flowers.training.features import FeatureExtractor
 from keras_flowers.training.model import OUTPUT, build_model, logits_of, split_at
+from keras_flowers.training.run_directory import Run, settings_like
+from keras_flowers.training.views import View
 
 CUT = "conv1_relu"
 """The layer of the drawn flowers' base that no other leads around."""
@@ -34,10 +36,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def frozen(folder: Path) -> TrainConfig:
     """A finished run whose base is as it was."""
-    config = TrainConfig(
-        demo=True, views=2, cache_dir=str(folder / "cache"), output=str(folder / "frozen")
-    )
-    train.train_and_evaluate(config)
+    asked = TrainConfig(views=2, cache_dir=str(folder / "cache"), output=str(folder / "frozen"))
+    config = synthetic.demo_config(asked)
+    train.train_model(config)
     return config
 
 
@@ -53,7 +54,7 @@ def tuned(frozen: TrainConfig, folder: Path) -> TrainConfig:
         fine_tune_learning_rate=1e-4,
         output=str(folder / "tuned"),
     )
-    train.train_and_evaluate(config)
+    train.train_model(config)
     return config
 
 
@@ -103,7 +104,7 @@ def test_all_of_the_base_is_trained_on_photos_as_they_stream(
         fine_tune_learning_rate=1e-4,
         output=str(folder / "all"),
     )
-    train.train_and_evaluate(config)
+    train.train_model(config)
     before, after = layers_of(frozen), layers_of(config)
     assert changed(before["conv1"], after["conv1"])
     assert not changed(before["conv1_bn"], after["conv1_bn"])
@@ -114,7 +115,7 @@ def test_all_of_the_base_is_trained_on_photos_as_they_stream(
 def test_layer_that_others_lead_around_is_refused(frozen: TrainConfig, folder: Path) -> None:
     for layer, words in (("conv_pw_3_relu", "lead around it"), ("none", "no layer 'none'")):
         with pytest.raises(UserError, match=words):
-            train.train_and_evaluate(
+            train.train_model(
                 dataclasses.replace(frozen, fine_tune=layer, output=str(folder / "refused"))
             )
 
@@ -122,16 +123,15 @@ def test_layer_that_others_lead_around_is_refused(frozen: TrainConfig, folder: P
 def test_teacher_that_saw_the_photos_of_the_score_is_refused(
     frozen: TrainConfig, folder: Path
 ) -> None:
-    settings = json.loads((frozen.run_dir / "config.json").read_text())["settings"]
-    teacher = TrainConfig(
-        **{**settings, "train_split": "train+validation", "output": str(folder / "teacher")}
-    )
-    train.train_and_evaluate(teacher)
+    changes = {"train_split": "train+validation", "output": str(folder / "teacher")}
+    teacher = from_settings(settings_like(Run.at(frozen.run_dir).config_path, changes))
+    assert teacher.temperature == Run.at(frozen.run_dir).metrics["temperature"]
+    train.train_model(teacher)
     student = dataclasses.replace(
         frozen, fine_tune=CUT, teacher=teacher.output, output=str(folder / "refused")
     )
     with pytest.raises(UserError, match="shares photos with validation"):
-        train.train_and_evaluate(student)
+        train.train_model(student)
 
 
 def test_teacher_of_another_size_is_refused(frozen: TrainConfig, folder: Path) -> None:
@@ -139,7 +139,7 @@ def test_teacher_of_another_size_is_refused(frozen: TrainConfig, folder: Path) -
         frozen, fine_tune=CUT, teacher=frozen.output, image_size=64, output=str(folder / "refused")
     )
     with pytest.raises(UserError, match="train it with --image_size 64"):
-        train.train_and_evaluate(student)
+        train.train_model(student)
 
 
 def test_teacher_without_fine_tuning_is_refused() -> None:

@@ -13,8 +13,8 @@ from keras_flowers.inference.classifier import load_classifier
 from keras_flowers.system import available_cores
 from keras_flowers.training import data, train
 from keras_flowers.training.config import TrainConfig
-from keras_flowers.training.data import View
 from keras_flowers.training.evaluate import predict_dataset
+from keras_flowers.training.views import View
 
 ROOT = Path(__file__).parents[2]
 SUNFLOWER = ROOT / "docs" / "sunflower.jpg"
@@ -33,7 +33,7 @@ def test_default_training_names_real_flowers(tmp_path: Path) -> None:
     config = TrainConfig(
         test_split="test[:10]", output=str(tmp_path / "run"), cache_dir=str(tmp_path / "cache")
     )
-    scores = train.train_and_evaluate(config)
+    scores = train.train_model(config).scores
     assert scores["validation"].photos == 1020
     assert scores["validation"].top1.value > 0.925
     assert scores["validation"].top5.value > 0.975

@@ -21,24 +21,32 @@ pytest.importorskip("tensorflow", reason="training needs the extra [train]")
 from keras_flowers.commands import evaluate as evaluate_command
 from keras_flowers.commands import train as train_command
 from keras_flowers.commands.exit import EXIT_BAD_INPUT, exit_with
+from keras_flowers.commands.messages import show_messages
 from keras_flowers.errors import UserError
 from keras_flowers.export.export import export_model
 from keras_flowers.files import exclusive_lock
 from keras_flowers.inference.classifier import load_classifier
 from keras_flowers.inference.metadata import read_metadata
 from keras_flowers.training import data, synthetic, tf_image, train
+from keras_flowers.training.batches import CachedFeatures
 from keras_flowers.training.config import TrainConfig
-from keras_flowers.training.data import View
 from keras_flowers.training.evaluate import predict_dataset
-from keras_flowers.training.features import CachedFeatures, FeatureExtractor, NpyRows
-from keras_flowers.training.fit import FitSettings, fit, predict
+from keras_flowers.training.feature_cache import NpyRows
+from keras_flowers.training.features import FeatureExtractor
+from keras_flowers.training.fit import FitSettings, fit, predict_all
 from keras_flowers.training.model import FEATURES, build_head, split_at
 from keras_flowers.training.run_directory import Run
+from keras_flowers.training.views import View
 from keras_flowers.training.whitening import fit_whitening, measure_moments
 
 SETTINGS = FitSettings(
     epochs=6, batch_size=32, learning_rate=0.01, weight_decay=0.01, label_smoothing=0.1, seed=3
 )
+
+
+@pytest.fixture(autouse=True)
+def messages_are_shown() -> None:
+    show_messages()
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +56,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def config(folder: Path) -> TrainConfig:
-    return TrainConfig(demo=True, cache_dir=str(folder / "cache"), output=str(folder / "run"))
+    asked = TrainConfig(cache_dir=str(folder / "cache"), output=str(folder / "run"))
+    return synthetic.demo_config(asked)
 
 
 @pytest.fixture(scope="module")
 def run(config: TrainConfig) -> Path:
-    train.train_and_evaluate(config)
+    train.train_model(config)
     return config.run_dir
 
 
@@ -150,7 +159,7 @@ def test_model_of_other_labels_is_refused(
 def test_finished_run_is_not_replaced_unasked(run: Path, config: TrainConfig) -> None:
     before = (run / "model.keras").read_bytes()
     with pytest.raises(UserError, match="keras-flowers evaluate .*run"):
-        train.train_and_evaluate(config)
+        train.train_model(config)
     assert (run / "model.keras").read_bytes() == before
 
 
@@ -169,7 +178,11 @@ def test_same_seed_gives_the_same_weights_and_config_repeats_a_run(
 def test_config_says_with_what_the_run_was_made(run: Path) -> None:
     content = json.loads((run / "config.json").read_text())
     assert content["settings"]["seed"] == 0
-    assert None not in (content["settings"][name] for name in ("image_size", "temperature"))
+    assert content["settings"]["image_size"] == 96
+    assert content["settings"]["epochs"] == 27  # 80 steps of 256, of which 640 views have 3
+    # What was asked for; what was found is a result.
+    assert content["settings"]["temperature"] is None
+    assert Run.at(run).metrics["temperature"] > 0
     assert content["versions"].keys() == {
         "keras_flowers",
         "python",
@@ -193,14 +206,14 @@ def test_damaged_config_is_said_before_anything_is_done(
 
 def test_training_on_validation_photos_needs_settings_chosen_before(config: TrainConfig) -> None:
     with pytest.raises(UserError, match="--config RUN/config.json"):
-        train.train_and_evaluate(
+        train.train_model(
             dataclasses.replace(config, train_split="train+validation", output=config.output + "2")
         )
 
 
 def test_test_photos_are_never_trained_on(config: TrainConfig) -> None:
     with pytest.raises(UserError, match="shares photos"):
-        train.train_and_evaluate(
+        train.train_model(
             dataclasses.replace(config, train_split="train+test[:3]", output=config.output + "3")
         )
 
@@ -282,7 +295,7 @@ def test_head_on_kept_features_is_the_full_model_on_photos(parts: tuple) -> None
     pixels = np.concatenate([p for p, _ in data.pixels(photos, (96, 96)).as_numpy_iterator()])
     full = model.predict(pixels.astype(np.float32), verbose=0)
     # Kept in 16 bits: 11 bits of precision.
-    np.testing.assert_allclose(predict(tail, kept), full, atol=1e-2)
+    np.testing.assert_allclose(predict_all(tail, kept)[0], full, atol=1e-2)
 
 
 def test_features_are_kept_on_however_many_models_were_built_before(
@@ -290,8 +303,8 @@ def test_features_are_kept_on_however_many_models_were_built_before(
 ) -> None:
     # `run` is there, and with it the base, so that other models are built before this one.
     again = dataclasses.replace(config, output=str(folder / "kept"), epochs=1)
-    train.train_and_evaluate(again)
-    assert capsys.readouterr().out.count("features kept from an earlier run") == 3
+    train.train_model(again)
+    assert capsys.readouterr().out.count("cached features are used") == 2
 
 
 def test_rows_on_disk_are_those_of_the_array(tmp_path: Path) -> None:
@@ -322,7 +335,7 @@ def test_damaged_features_are_found_said_and_made_again(
         np.testing.assert_array_equal(again.views[0][:], kept.views[0][:])
         assert file.read_bytes() == whole
     extractor.features(photos, [0])
-    assert "kept from an earlier run" in capsys.readouterr().out
+    assert "cached features are used" in capsys.readouterr().out
 
 
 def test_features_of_other_photos_are_found_said_and_made_again(
@@ -441,10 +454,10 @@ def test_validation_is_of_every_photo_once_in_each_epoch(parts: tuple, tmp_path:
     start = tail.get_weights()
     settings = dataclasses.replace(SETTINGS, learning_rate=1e-12, weight_decay=0.0)
     history = fit(tail, kept, longer, settings, checkpoint=tmp_path / "c.npz", title="head")
-    expected = (predict(tail, longer).argmax(1) == longer.labels).mean()
+    expected = (predict_all(tail, longer)[0].argmax(1) == longer.labels).mean()
     tail.set_weights(start)
     assert [row["val_accuracy"] for row in history] == pytest.approx([expected] * 6, abs=1e-6)
-    assert len({round(row["val_loss"], 4) for row in history}) == 1
+    assert len({round(row["val_log_loss"], 4) for row in history}) == 1
 
 
 def test_diverging_loss_is_said(parts: tuple, tmp_path: Path) -> None:
@@ -609,7 +622,7 @@ def test_export_goes_on_in_a_finished_run_of_the_same_settings_only(
     assert f"{run} is trained already" in output
     # The demo ends with a command that works as it stands.
     command, model = output.splitlines()[-1].split(" --model ")
-    assert command == f"next: python -m keras_flowers.predict {run / 'photo.jpg'}"
+    assert command == f"next: keras-flowers predict {run / 'photo.jpg'}"
     assert load_classifier(model).predict(run / "photo.jpg").name == "blue daisy"
     for other in (["--seed", "1"], ["--temperature", "2"], ["--image_size", "64"]):
         with pytest.raises(UserError, match="holds a finished model"):

@@ -1,0 +1,151 @@
+"""What `fit` reads: cached features, or the photos themselves as they stream from the disk."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_flowers.training import data
+from keras_flowers.training.data import LabelledPhotos
+from keras_flowers.training.feature_cache import Rows, checksum_of
+from keras_flowers.training.views import View, seed_of
+
+PredictFn: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+Batch: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+"""What goes in, and what is correct: int64 [B] classes or float32 [B, classes] probabilities."""
+
+
+@dataclass(frozen=True)
+class CachedFeatures:
+    """What the frozen part gave for a split.
+
+    Attributes:
+        views: One array [N, ...] a view, float16, in memory or on disk.
+        labels: int64 [N].
+        targets: One array [N, classes] a view, what to answer; None: the labels.
+    """
+
+    views: Sequence[npt.NDArray[np.float16] | Rows]
+    labels: npt.NDArray[np.int64]
+    targets: Sequence[npt.NDArray[np.floating[Any]]] | None = None
+
+    def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[Batch]:
+        """Every view of every photo once an epoch, in an order that seed and epoch determine.
+
+        An epoch's order does not depend on the epochs before, so a resumed training sees what an
+        uninterrupted one would have seen.
+        """
+        photos = len(self.labels)
+        for epoch in epochs:
+            order = np.random.default_rng((seed, epoch)).permutation(len(self.views) * photos)
+            for start in range(0, len(order), batch_size):
+                view, photo = np.divmod(order[start : start + batch_size], photos)
+                rows = _gather(self.views, view, photo)
+                if self.targets is None:
+                    yield rows, self.labels[photo]
+                else:
+                    yield rows, _gather(self.targets, view, photo)
+
+    def whole(self, batch_size: int, every: int = 1) -> Iterator[Batch]:
+        """The first view of every photo once, or of every so many-th, in stored order."""
+        for start in range(0, len(self.labels), batch_size * every):
+            rows = slice(start, start + batch_size * every)
+            labels = self.labels[rows][::every]
+            yield np.asarray(self.views[0][rows][::every], np.float32), labels
+
+    def is_as_predicted(self) -> bool:
+        """Whether no photo lies over another, as where a teacher's answers are learned."""
+        return self.targets is None
+
+    def count(self) -> int:
+        """How many photos there are."""
+        return len(self.labels)
+
+    def steps(self, batch_size: int) -> int:
+        """How many batches an epoch has."""
+        return -(-len(self.views) * len(self.labels) // batch_size)
+
+    def checksum(self) -> int:
+        """A number that other features or labels do not have."""
+        arrays = [*self.views, *(self.targets or ())]
+        return zlib.crc32(repr([self.labels.tolist(), *map(checksum_of, arrays)]).encode())
+
+
+@dataclass(frozen=True)
+class StreamedPhotos:
+    """The photos themselves in place of features: for training all of the base.
+
+    Attributes:
+        photos: The photos.
+        size: Height and width of the model's input.
+        seed: Of the random views.
+        teacher: pixels [B, H, W, 3] -> what to answer [B, classes]; None: the labels.
+        teacher_key: What tells the teacher from others.
+    """
+
+    photos: LabelledPhotos
+    size: tuple[int, int]
+    seed: int
+    teacher: PredictFn | None = None
+    teacher_key: str = ""
+
+    def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[Batch]:
+        """A random view of every photo once an epoch; see `CachedFeatures.batches`."""
+        for epoch in epochs:
+            view = View.random(epoch)
+            batches = data.pixels(
+                self.photos,
+                self.size,
+                view=view,
+                seed=self.seed,
+                batch_size=batch_size,
+                mixup=self.teacher is not None,
+                order=seed_of(seed, epoch),
+            )
+            for pixels, labels in batches.as_numpy_iterator():
+                yield pixels, labels if self.teacher is None else self.teacher(pixels)
+
+    def whole(self, batch_size: int, every: int = 1) -> Iterator[Batch]:
+        """Every photo, or every so many-th, as it is seen at prediction, in stored order."""
+        photos = self.photos
+        if every > 1:
+            photos = replace(photos, records=photos.records.shard(every, 0))
+        batches: Iterator[Batch] = data.pixels(
+            photos, self.size, batch_size=batch_size
+        ).as_numpy_iterator()
+        return batches
+
+    def is_as_predicted(self) -> bool:
+        """Always: `whole` lays no photo over another."""
+        return True
+
+    def count(self) -> int:
+        """How many photos there are."""
+        return self.photos.count
+
+    def steps(self, batch_size: int) -> int:
+        """How many batches an epoch has."""
+        return -(-self.photos.count // batch_size)
+
+    def checksum(self) -> int:
+        """A number that other photos, views or answers do not have."""
+        facts = (self.photos.dataset, self.photos.split, self.photos.fingerprint, self.seed)
+        return zlib.crc32(repr((*facts, self.teacher_key)).encode())
+
+
+def _gather(
+    arrays: Sequence[npt.NDArray[Any] | Rows],
+    view: npt.NDArray[np.integer[Any]],
+    photo: npt.NDArray[Any],
+) -> npt.NDArray[np.float32]:
+    """The rows `arrays[view[i]][photo[i]]`."""
+    rows = np.empty((len(photo), *arrays[0].shape[1:]), np.float32)
+    for number, array in enumerate(arrays):
+        here = view == number
+        rows[here] = array[photo[here]]
+    return rows
