@@ -43,9 +43,9 @@ def _fine_tuning(task: Task, count: int) -> tuple[list[float], list[float], list
     import tensorflow as tf
 
     from keras_flowers.training import data, features, fit
-    from keras_flowers.training.data import View
     from keras_flowers.training.fine_tune import BATCH_SIZE
     from keras_flowers.training.model import build_model, split_at, unfreeze_base
+    from keras_flowers.training.views import View
 
     photos = data.load_photos(DATASET, f"train[:{count}]", task.data_dir)
     model = build_model(BASE, IMAGE_SIZE, CLASSES)
