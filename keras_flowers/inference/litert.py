@@ -27,6 +27,10 @@ LOAD_SECONDS = 8
 RUN_SECONDS = 60
 """A model that takes longer for a picture is damaged, or meant for another machine."""
 
+VERSION_FOR_ARM = "2.1.3"
+"""The newest LiteRT whose answers were right on 64-bit Arm, under emulation: 2.1.6 gives other
+answers for int8 models, and 2.2.0 and 2.3.0 crash. setup.cfg installs none newer there."""
+
 MAX_MEMORY = 4 << 30
 """Bytes that a model may ask for; the largest base needs an eighth of it."""
 
@@ -196,9 +200,33 @@ def probe_in_subprocess(content: bytes) -> Iterator[None]:
         fault = f"crashes LiteRT ({signal.Signals(number).name})"
         if number == signal.SIGALRM:
             fault = "takes too long"
-        raise UserError(f"this TFLite model {fault}; it is damaged: export it again")
+        raise UserError(f"this TFLite model {fault}; {_advice(os.uname().machine)}")
     if refusal:
         raise UserError(refusal)
+
+
+def may_crash_with_every_model() -> bool:
+    """Whether this is a machine on which some versions of LiteRT crash with every model.
+
+    2.2.0 and 2.3.0 do on emulated 64-bit Arm (qemu 7.2). Nobody has looked on a real board.
+    """
+    return hasattr(os, "uname") and os.uname().machine == "aarch64"
+
+
+def _advice(machine: str) -> str:
+    """What to do about a model that crashes LiteRT.
+
+    >>> _advice("x86_64")
+    'it is damaged: export it again'
+    """
+    if machine != "aarch64":
+        return "it is damaged: export it again"
+    from importlib import metadata
+
+    return (
+        f"it is damaged, or LiteRT {metadata.version('ai-edge-litert')} does not run on this "
+        f'machine: pip install "ai-edge-litert=={VERSION_FOR_ARM}"'
+    )
 
 
 def _probe_and_exit(content: bytes, writing: int) -> NoReturn:

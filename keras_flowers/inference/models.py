@@ -12,7 +12,11 @@ import numpy.typing as npt
 
 from keras_flowers.errors import UserError, reason_of
 from keras_flowers.inference.image import load_readers
-from keras_flowers.inference.litert import LiteRTModel, probe_in_subprocess
+from keras_flowers.inference.litert import (
+    LiteRTModel,
+    may_crash_with_every_model,
+    probe_in_subprocess,
+)
 from keras_flowers.inference.metadata import Metadata
 from keras_flowers.inference.prediction import Probabilities
 from keras_flowers.inference.scaling import (
@@ -56,7 +60,7 @@ def load_tflite(
     Args:
         path: The file.
         metadata: What it says about itself.
-        is_ours: It came with the package: it crashes nothing.
+        is_ours: It came with the package: where it crashes LiteRT, every model does.
         workers: As for `load_classifier`.
         threads: As for `load_classifier`.
         scale: As for `load_classifier`.
@@ -65,13 +69,14 @@ def load_tflite(
         UserError: It is not a classifier, is damaged, or does not say how it wants its pixels.
     """
     content = path.read_bytes()
-    if is_ours:
+    if is_ours and not may_crash_with_every_model():
         model = LiteRTModel(content, workers=workers, threads=threads)
     else:  # a stranger's, perhaps
         with probe_in_subprocess(content):
             load_readers()  # needed for the first photo, and the other process takes as long
         model = LiteRTModel(content, workers=workers, threads=threads)
-        model.scaling = _scaling(path, content, metadata, model, scale)
+        if not is_ours:
+            model.scaling = _scaling(path, content, metadata, model, scale)
     shapes = model.output_shapes
     if len(shapes) != 1 or len(shapes[0]) != 1:
         raise UserError(f"{path} is not a classifier: its outputs have the shapes {shapes}")
