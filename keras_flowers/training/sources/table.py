@@ -1,0 +1,144 @@
+"""A table of photos: CSV, JSON lines or Parquet with the columns path, label, and more."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_flowers.errors import UserError
+from keras_flowers.inference.image import printable
+from keras_flowers.training.sources.source import (
+    ALL,
+    UNKNOWN,
+    FilePhotos,
+    FileSource,
+    in_order,
+    normal_split,
+)
+
+SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet"})
+"""The endings of the files that are read as tables."""
+
+
+def open_table(path: Path, names: Mapping[str, str] | None = None) -> FileSource:
+    """Reads a table; opens none of its photos.
+
+    Args:
+        path: A file whose rows have `path` (relative to the table, or absolute) and `label`; where
+            there, `split` (train, validation, test) and `group` (photos of one plant or burst,
+            which stay together). Other columns are not read.
+        names: The name of each label (Udacity's `cat_to_name.json`); None: the label itself.
+
+    Raises:
+        UserError: It cannot be read, lacks a column or a label, or names a split that is none.
+    """
+    places: dict[str, list[str]] = {}
+    labels: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
+    written = []
+    rows_with_split = rows = 0
+    for number, row in enumerate(_rows(path), start=1):
+        cells = [str(row.get(column) or "").strip() for column in ("path", "label", "split", "group")]
+        place, label, said, group = cells
+        if not place or not label:
+            lacking = "path" if not place else "label"
+            raise UserError(
+                f"row {number} of {printable(path)} has no {lacking}; expected the columns path, "
+                "label and, where there, split and group"
+            )
+        split = normal_split(said) if said else ALL
+        if split is None:
+            raise UserError(
+                f"row {number} of {printable(path)} has the split {said!r}; expected train, "
+                "validation or test"
+            )
+        rows, rows_with_split = rows + 1, rows_with_split + bool(said)
+        places.setdefault(split, []).append(place)
+        labels.setdefault(split, []).append(label)
+        groups.setdefault(split, []).append(group)
+        written.append(label)
+    if not rows:
+        raise UserError(f"{printable(path)} has no rows; expected one for each photo")
+    if 0 < rows_with_split < rows:
+        raise UserError(
+            f"{rows - rows_with_split} of {rows} rows of {printable(path)} name no split; fill in "
+            "all of them, or leave the column out to have the photos divided"
+        )
+    if rows_with_split and "train" not in places:
+        raise UserError(
+            f"no row of {printable(path)} has the split train; expected photos to learn from, or "
+            "leave the column out to have the photos divided"
+        )
+    order = [name for name in in_order(written) if name != UNKNOWN]
+    if names is not None:
+        lacking_names = [name for name in order if name not in names]
+        if lacking_names:
+            raise UserError(f"--category_names has no name for the label {lacking_names[0]!r}")
+    named = names or {}
+    splits = {
+        split: FilePhotos(
+            path.parent,
+            places[split],
+            [named.get(label, label) for label in labels[split]],
+            groups[split] if any(groups[split]) else None,
+        )
+        for split in places
+    }
+    name = f"{path.resolve().parent.name}/{path.name}"
+    return FileSource(name, tuple(named.get(label, label) for label in order), splits)
+
+
+def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        if path.suffix.lower() == ".parquet":
+            yield from _parquet_rows(path)
+        else:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                is_csv = path.suffix.lower() in (".csv", ".tsv")
+                yield from _csv_rows(path, file) if is_csv else _json_rows(file)
+    except (OSError, ValueError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
+        raise UserError(f"the table {printable(path)} cannot be read ({reason})") from None
+
+
+def _csv_rows(path: Path, file: Iterable[str]) -> Iterator[Mapping[str, Any]]:
+    lines = iter(file)
+    header = next(lines, "")
+    # Spreadsheets of some countries write semicolons.
+    separator = max(",;\t", key=header.count)
+    columns = next(csv.reader([header], delimiter=separator), [])
+    columns = [column.strip().lower() for column in columns]
+    if not {"path", "label"} <= set(columns):
+        raise UserError(
+            f"{printable(path)} has the columns {', '.join(columns) or '(none)'}; expected path "
+            "and label among them"
+        )
+    for cells in csv.reader(lines, delimiter=separator):
+        if cells:
+            yield dict(zip(columns, cells, strict=False))
+
+
+def _json_rows(file: Iterable[str]) -> Iterator[Mapping[str, Any]]:
+    for number, line in enumerate(file, start=1):
+        if line.strip():
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError(f"line {number} is no object; expected JSON lines")
+            yield row
+
+
+def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    import pyarrow.parquet
+
+    file = pyarrow.parquet.ParquetFile(path)
+    there = [name for name in file.schema_arrow.names if name in ("path", "label", "split", "group")]
+    if not {"path", "label"} <= set(there):
+        raise UserError(
+            f"{printable(path)} has the columns {', '.join(file.schema_arrow.names)}; expected "
+            "path and label among them"
+        )
+    for batch in file.iter_batches(columns=there):
+        yield from batch.to_pylist()
