@@ -154,7 +154,7 @@ def _decoded(photo: Photo, size: tuple[int, int] | None) -> tuple[Image.Image, A
     suffix = ""
     if isinstance(photo, (str, os.PathLike)):
         name, suffix = printable(photo), os.path.splitext(photo)[1]
-        photo = _read_file(photo, name)
+        photo = read_file(photo, name)
     silence_pillow()
     try:
         with _opened(photo, name, suffix) as image:
@@ -310,7 +310,13 @@ def _refuse_more_pixels(image: Image.Image, limit: int, name: str) -> None:
         )
 
 
-def _read_file(source: str | os.PathLike[str], name: str) -> bytes:
+def read_file(source: str | os.PathLike[str], name: str | None = None) -> bytes:
+    """The bytes of a photo's file, called `name` in messages.
+
+    Raises:
+        UserError: There is none, it is no ordinary file, too large, or cannot be read.
+    """
+    name = printable(source) if name is None else name
     if re.match(r"(https?|ftp):/", os.fspath(source)):
         raise UserError(f"{name} is a URL; download it first, and give the file")
     path = Path(source)

@@ -1,66 +1,41 @@
-"""TFDS records -> tf.data of pixels and labels, decoded in parallel, deterministic for a seed."""
+"""Labelled photos -> tf.data of pixels and labels, decoded in parallel; a seed fixes all of it."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-import tensorflow_datasets as tfds
 
-from keras_flowers.errors import UserError
+from keras_flowers.inference.image import read_photo
 from keras_flowers.system import available_cores
 from keras_flowers.training import tf_image
+from keras_flowers.training.sources.inspection import FAST, inspect
+from keras_flowers.training.sources.labelled import (
+    LabelledPhotos,
+    Part,
+    label_photos,
+    without_autotune,
+)
+from keras_flowers.training.sources.left_out import LeftOut, check_unreadable
+from keras_flowers.training.sources.tfds import open_tfds
 from keras_flowers.training.views import View, seed_of
+
+__all__ = [
+    "LabelledPhotos",
+    "load_photos",
+    "name_to_read",
+    "overlap",
+    "pixels",
+    "pixels_of_views",
+    "some_pixels",
+    "without_autotune",
+]
 
 _SHUFFLE_BUFFER = 512  # JPEG files in memory
 _UNBLENDED = 0.25  # share of the photos that are left alone where photos are blended
-
-
-@dataclass(frozen=True)
-class LabelledPhotos:
-    """The labelled photos of a split, still as JPEG bytes on disk.
-
-    Attributes:
-        dataset: Name and version of the data set, as TFDS writes them.
-        split: The TFDS split expression.
-        labels: The name of each class.
-        count: How many photos there are.
-        records: tf.data of (index int64 [], bytes string [], label int64 []) in stored order.
-        fingerprint: Changes when the files on disk do; part of the key of kept features.
-        positions: Where each photo lies, as (file name, number in the file).
-        data_dir: Where TFDS keeps data sets, as `load_photos` takes it.
-    """
-
-    dataset: str
-    split: str
-    labels: tuple[str, ...]
-    count: int
-    records: tf.data.Dataset
-    fingerprint: str
-    positions: frozenset[tuple[str, int]]
-    data_dir: str | None = None
-
-    def of_split(self, split: str) -> LabelledPhotos:
-        """Another split of the same data set."""
-        return load_photos(name_to_read(self.dataset), split, self.data_dir)
-
-    @functools.cached_property
-    def are_upright_jpegs(self) -> bool:
-        """Whether all are JPEG files without EXIF, as in most data sets; they are read once.
-
-        TensorFlow's graph for any other file takes 1.5 ms a photo even where it is not entered:
-        three times what decoding does.
-        """
-        upright = self.records.map(
-            lambda _, data, __: tf_image.is_upright_jpeg(data), num_parallel_calls=available_cores()
-        )
-        return bool(upright.reduce(True, tf.logical_and))
 
 
 def load_photos(dataset: str, split: str, data_dir: str | None = None) -> LabelledPhotos:
@@ -74,46 +49,27 @@ def load_photos(dataset: str, split: str, data_dir: str | None = None) -> Labell
     Raises:
         UserError: There is no such data set or split, it cannot be downloaded, or it is damaged.
     """
-    builder = _builder(dataset, data_dir)
-    features = builder.info.features
-    if (
-        "image" not in features
-        or "label" not in features
-        or not hasattr(features["label"], "names")
-    ):
-        raise UserError(
-            f"{dataset} has the features {sorted(features)}; expected `image` and a class `label`"
-        )
-    try:
-        info = builder.info.splits[split]
-        # JPEG bytes, not pixels: data.py decodes them itself, no larger than needed.
-        encoded = {"image": tfds.decode.SkipDecoding()}
-        # Reading one file after the other keeps the order, which the index of a photo relies on.
-        # TFDS would hold data sets of up to 250 MB in memory, though decoding takes longer.
-        options = tfds.ReadConfig(
-            interleave_cycle_length=1, skip_prefetch=True, try_autocache=False
-        )
-        records = builder.as_dataset(split=split, decoders=encoded, read_config=options)
-    except (KeyError, ValueError) as error:
-        raise UserError(
-            f"{dataset} has no split {split!r} ({' '.join(str(error).split())[:120]}); "
-            f"it has {', '.join(builder.info.splits)}"
-        ) from None
-    if info.num_examples == 0:
-        raise UserError(f"the split {split!r} of {dataset} holds no photos")
-    return LabelledPhotos(
-        dataset=builder.info.full_name,
+    source = open_tfds(dataset, data_dir)
+    stored = source.photos(split)
+    found = inspect(stored, source.name)
+    unreadable = np.flatnonzero(found.reasons != "")
+    places = stored.places if len(unreadable) else []
+    left_out = [
+        LeftOut(source.name, str(found.labels[row]), places[row], str(found.reasons[row]))
+        for row in unreadable
+    ]
+    check_unreadable(left_out, len(found.reasons), f"{source.name} {split}", strict=False)
+    readable = np.flatnonzero(found.reasons == "")
+    place_of = {name: number for number, name in enumerate(source.labels)}
+    found = found.rows(readable)
+    numbers = np.array([place_of[label] for label in found.labels.tolist()], np.int64)
+    return label_photos(
+        [Part(stored, readable, found, numbers)],
+        dataset=source.name,
         split=split,
-        labels=tuple(features["label"].names),
-        count=info.num_examples,
-        records=records.enumerate().map(_as_record).with_options(without_autotune()),
-        fingerprint=_fingerprint(builder.data_path),
-        positions=frozenset(
-            (part.filename, number)
-            for part in info.file_instructions
-            for number in range(part.skip, part.skip + part.take)
-        ),
-        data_dir=data_dir,
+        labels=source.labels,
+        left_out=left_out,
+        open_split=lambda other: load_photos(dataset, other, data_dir),
     )
 
 
@@ -130,8 +86,8 @@ def name_to_read(full_name: str) -> str:
 
 
 def overlap(one: LabelledPhotos, other: LabelledPhotos) -> bool:
-    """Whether two splits of a data set share a photo."""
-    return one.dataset == other.dataset and not one.positions.isdisjoint(other.positions)
+    """Whether two splits share a photo (not a copy of it)."""
+    return not one.positions.isdisjoint(other.positions)
 
 
 def pixels(
@@ -186,13 +142,13 @@ def pixels_of_views(
     """
 
     def seeds_of(view: int, index: tf.Tensor) -> tf.Tensor:
-        return tf.stack([seed_of(seed, view), tf.cast(index, tf.int32)])
+        return tf.stack([seed_of(seed, view), tf.gather(photos.seeds, index)])
 
-    decode = tf_image.decode_jpeg if photos.are_upright_jpegs else tf_image.decode
+    decode = _decoder(photos, size)
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def read(index: tf.Tensor, data: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        photo = decode(data, size)
+        photo = decode(index, data)
         whole = tf_image.squash(photo, size)  # TensorFlow leaves it out where no view needs it
 
         def picture(view: int) -> tf.Tensor:
@@ -228,6 +184,27 @@ def pixels_of_views(
     )
 
 
+def _decoder(
+    photos: LabelledPhotos, size: tuple[int, int]
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """(index, bytes) -> uint8 [h, w, 3] that covers `size`, by each photo's own route."""
+    if photos.are_upright_jpegs:
+        return lambda _, data: tf_image.decode_jpeg(data, size)
+
+    def through_pillow(data: bytes) -> npt.NDArray[np.uint8]:
+        return np.asarray(read_photo(data, size))
+
+    def decode(index: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
+        photo = tf.cond(
+            tf.gather(photos.routes, index) == FAST,
+            lambda: tf_image.decode_jpeg(data, size),
+            lambda: tf.numpy_function(through_pillow, [data], tf.uint8, stateful=False),
+        )
+        return tf.ensure_shape(photo, (None, None, 3))
+
+    return decode
+
+
 def _shuffled(records: tf.data.Dataset, seed: int) -> tf.data.Dataset:
     return records.shuffle(_SHUFFLE_BUFFER, seed, reshuffle_each_iteration=False)
 
@@ -242,50 +219,3 @@ def some_pixels(photos: LabelledPhotos, image_size: int, count: int = 64) -> npt
     batches = pixels(photos, (image_size, image_size), batch_size=count)
     first: npt.NDArray[np.uint8] = next(batches.as_numpy_iterator())[0]
     return first
-
-
-def without_autotune() -> tf.data.Options:
-    """For all that is made of a data set: as many threads as there are cores, and no tuning of it.
-
-    The thread that tunes sleeps 10 ms, 20 ms, 40 ms, ... between its looks, and who drops an
-    iterator waits until it wakes up: each pass would last 0.6, 1.3, 2.6, 5.1, ... seconds.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return options
-
-
-def _as_record(index: tf.Tensor, example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
-    return index, example["image"], example["label"]
-
-
-def _builder(dataset: str, data_dir: str | None) -> Any:
-    try:
-        builder = tfds.builder(dataset, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError:
-        raise UserError(
-            f"TensorFlow Datasets has no data set {dataset!r}; see tfds.list_builders()"
-        ) from None
-    except Exception as error:
-        raise UserError(f"the data set {dataset} cannot be opened ({_first_line(error)})") from None
-    if not Path(builder.data_path).is_dir():
-        print(f"{builder.info.full_name} is not in {builder.data_dir} yet: downloading it")
-        try:
-            builder.download_and_prepare()
-        except Exception as error:
-            raise UserError(
-                f"{dataset} is not at {builder.data_path} and cannot be downloaded "
-                f"({_first_line(error)}); name the folder that holds it with --data_dir, "
-                "or try everything without a download: python -m keras_flowers.train --demo"
-            ) from None
-    return builder
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
-
-
-def _fingerprint(folder: str) -> str:
-    files = sorted(path for path in Path(folder).iterdir() if path.is_file())
-    return ",".join(f"{path.name}:{path.stat().st_size}" for path in files)

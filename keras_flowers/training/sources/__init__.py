@@ -1,0 +1,125 @@
+"""Where labelled photos come from: folders, tables, TFDS sets, or several of them at once.
+
+Photos are read in place. A TFDS data set made of a folder would bring TFDS's split expressions for
+nothing, at the price of a copy of all photos on disk, to be made again whenever one is added; and
+its name is the same for every folder. Read in place, a photo is known by the hash of its bytes:
+wherever it lies, its split, its random views and its cached features stay the same.
+
+A new kind of source is one new file: something with the `name`, `labels`, `counts` and `photos`
+of `source.Source` (`FileSource` does for everything that is files), and a line in `open_source`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keras_flowers.errors import UserError
+from keras_flowers.files import read_json
+from keras_flowers.inference.image import printable
+from keras_flowers.training.sources.folder import open_folder
+from keras_flowers.training.sources.label_map import read_label_map
+from keras_flowers.training.sources.source import Source
+from keras_flowers.training.sources.table import SUFFIXES, open_table
+
+if TYPE_CHECKING:
+    from keras_flowers.training.sources.photo_set import PhotoSet
+
+__all__ = ["Source", "open_photos", "open_source"]
+
+_TFDS = "tfds:"
+
+
+def open_source(
+    text: str, *, data_dir: str | None = None, category_names: str | None = None
+) -> Source:
+    """Opens a source by what a user calls it.
+
+    Args:
+        text: A folder, a table (`.csv`, `.jsonl`, `.parquet`), or a TFDS data set: its name, with
+            or without `tfds:` in front, or the folder of a prepared version.
+        data_dir: Where TFDS keeps data sets.
+        category_names: A JSON file with the name of each class folder or label.
+
+    Raises:
+        UserError: There is no such source, or it holds no labelled photos.
+    """
+    from keras_flowers.training.sources.tfds import is_prepared, open_tfds
+
+    names = None if category_names is None else _read_names(Path(category_names))
+    path = Path(text).expanduser()
+    if text.startswith(_TFDS):
+        return open_tfds(text.removeprefix(_TFDS), data_dir)
+    if path.is_dir():
+        return open_tfds(text) if is_prepared(path) else open_folder(path, names)
+    if path.suffix.lower() in SUFFIXES:
+        if not path.is_file():
+            raise UserError(f"{printable(text)} does not exist; expected a table of photos")
+        return open_table(path, names)
+    if not re.fullmatch(r"[A-Za-z]\w*(/\w+)?(:[\d.*]+)?", text):
+        raise UserError(
+            f"--data {printable(text)} does not exist; expected a folder of photos, a table "
+            "(.csv, .jsonl, .parquet) or the name of a TFDS data set"
+        )
+    return open_tfds(text, data_dir)
+
+
+def open_photos(
+    data: Sequence[str],
+    *,
+    data_dir: str | None = None,
+    category_names: str | None = None,
+    label_map: Sequence[str] = (),
+    cache_dir: Path | None = None,
+    strict: bool = False,
+    division: Path | None = None,
+    labels: tuple[str, ...] | None = None,
+) -> PhotoSet:
+    """Opens sources, looks into their photos, and divides those that come without splits.
+
+    Args:
+        data: The sources, as `open_source` takes them; the first decides the classes' order.
+        data_dir: Where TFDS keeps data sets.
+        category_names: A JSON file with the names of class folders or labels.
+        label_map: Files of `their name,our name`: one for all sources, or one for each in their
+            order, with `-` for none.
+        cache_dir: Where what is found in photos is kept; None: nowhere.
+        strict: Refuses a source with a photo that cannot be read.
+        division: The `split.csv` of an earlier run, whose photos keep their sides.
+        labels: The classes of a model that is there already; None: those of the sources.
+
+    Raises:
+        UserError: What is wrong with a source, or with what was asked of it.
+    """
+    from keras_flowers.training.sources.join import join_sources
+    from keras_flowers.training.sources.photo_set import read_division
+
+    if len(label_map) not in (0, 1, len(data)):
+        raise UserError(
+            f"{len(label_map)} --label_map for {len(data)} --data; expected one for all, or one "
+            "for each (- for none)"
+        )
+    maps = list(label_map) * len(data) if len(label_map) == 1 else list(label_map)
+    read = [{} if one == "-" else read_label_map(Path(one)) for one in maps or ["-"] * len(data)]
+    return join_sources(
+        [open_source(one, data_dir=data_dir, category_names=category_names) for one in data],
+        read,
+        cache_dir=cache_dir,
+        strict=strict,
+        earlier=None if division is None else read_division(division),
+        labels=labels,
+    )
+
+
+def _read_names(path: Path) -> Mapping[str, str]:
+    if not path.is_file():
+        raise UserError(f"--category_names {printable(path)} does not exist")
+    content = read_json(path)
+    if not isinstance(content, dict) or not all(isinstance(one, str) for one in content.values()):
+        raise UserError(
+            f"--category_names {printable(path)}: expected a JSON object of names by folder, such "
+            'as {"1": "pink primrose"}'
+        )
+    return content

@@ -83,7 +83,8 @@ def _details(looks: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """What is left of looks [N, 8, 8, 3] without the means of 2 x 2."""
     count, height, width, colours = looks.shape
     pairs = looks.astype(np.float32).reshape(count, height // 2, 2, width // 2, 2, colours)
-    return (pairs - pairs.mean(axis=(2, 4), keepdims=True)).reshape(looks.shape)
+    left: npt.NDArray[np.float32] = pairs - pairs.mean(axis=(2, 4), keepdims=True)
+    return left.reshape(looks.shape)
 
 
 def _normalised(looks: npt.NDArray[np.uint8 | np.float32]) -> npt.NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""A folder with a folder of photos for each class, or with train/, val/ and test/ of such folders."""
+"""A folder with a folder of photos for each class, or train/, val/ and test/ of such folders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from keras_flowers.errors import UserError
-from keras_flowers.inference.image import find_photos, printable
+from keras_flowers.inference.formats import find_photos
+from keras_flowers.inference.image import printable
 from keras_flowers.progress import progress_bar
 from keras_flowers.training.sources.source import (
     ALL,
@@ -51,15 +52,17 @@ def open_folder(folder: Path, names: Mapping[str, str] | None = None) -> FileSou
     counted = {label for photos in splits.values() for label in photos.labels}
     if not counted:
         raise UserError(f"{printable(folder)} has no folders with photos in them; {_LAYOUT}")
-    folders = [one for parents in parts.values() for parent in parents for one in _folders_in(parent)]
+    folders = [
+        one for parents in parts.values() for parent in parents for one in _folders_in(parent)
+    ]
     labels = [_name_of(one, names) for one in sorted(folders, key=_order_key(folders))]
     in_classes = [name for name in dict.fromkeys(labels) if name in counted and name != UNKNOWN]
-    loose = sum(len([p for p in _files_in(parent)]) for parents in parts.values() for parent in parents)
+    loose = sum(len(list(_files_in(parent))) for parents in parts.values() for parent in parents)
     if loose:
         _logger.warning(
             f"{printable(folder)}: {loose} files lie in no class's folder and are not read"
         )
-    return FileSource(folder.resolve().name, tuple(in_classes), splits)
+    return FileSource(folder.resolve().name, str(folder.resolve()), tuple(in_classes), splits)
 
 
 def _parts_of(folder: Path) -> dict[str, list[Path]]:

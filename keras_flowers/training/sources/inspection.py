@@ -23,8 +23,9 @@ from PIL import ExifTags, Image
 from keras_flowers.errors import UserError
 from keras_flowers.files import atomic_replace
 from keras_flowers.inference import image
-from keras_flowers.inference.litert import available_cores
+from keras_flowers.inference.colour import transform_to_srgb
 from keras_flowers.progress import progress_bar
+from keras_flowers.system import available_cores
 from keras_flowers.training.sources.source import Read, StoredPhotos
 
 FAST: Final = 0
@@ -121,7 +122,9 @@ def _look_into(photos: StoredPhotos, wanted: Sequence[int], name: str) -> Inspec
                 for label, (digest, *rest) in zip(labels, findings, strict=True)
             ]
             bar.update(len(some))
-    digests, labels_, routes, looks, has_look, reasons = zip(*rows, strict=True) if rows else [()] * 6
+    digests, labels_, routes, looks, has_look, reasons = (
+        zip(*rows, strict=True) if rows else [()] * 6
+    )
     return Inspection(
         np.array(digests, "S32"),
         np.array(labels_, np.str_),
@@ -144,7 +147,7 @@ def _check(read: Read) -> tuple[str, int, npt.NDArray[np.uint8], bool, str]:
         if small is None:
             small = image.read_photo(data, _SMALL)
     except (OSError, UserError) as error:
-        reason = str(error).removeprefix("the photo ") or type(error).__name__
+        reason = str(error) or type(error).__name__
         return digest, PILLOW, nothing, False, reason
     look = np.asarray(small.resize((LOOK_SIDE, LOOK_SIDE), Image.Resampling.BOX))
     return digest, route, look, bool(look.mean(axis=2).std() >= _LEAST_CONTRAST), ""
@@ -161,7 +164,7 @@ def _decode_fast(data: bytes) -> Image.Image | None:
             if (
                 header.mode not in ("RGB", "L")
                 or not _is_upright(header)
-                or _has_other_colours(header.info.get("icc_profile"))
+                or transform_to_srgb(header) is not None
                 or height * width > image.MAX_PIXELS
             ):
                 return None
@@ -180,11 +183,6 @@ def _is_upright(header: Image.Image) -> bool:
         return header.getexif().get(ExifTags.Base.Orientation, 1) in (0, 1)
     except Exception:
         return True  # a broken EXIF block turns nothing
-
-
-def _has_other_colours(profile: object) -> bool:
-    """Whether a colour profile is there and is not sRGB's."""
-    return isinstance(profile, bytes) and b"sRGB" not in profile.replace(b"\0", b"")
 
 
 def _save(path: Path, stamps: npt.NDArray[np.bytes_], found: Inspection) -> None:

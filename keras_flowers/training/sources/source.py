@@ -1,4 +1,4 @@
-"""What a source of labelled photos is: the seam behind which folders, tables and TFDS sets stand."""
+"""What a source of labelled photos is: the seam that folders, tables and TFDS sets stand behind."""
 
 from __future__ import annotations
 
@@ -28,20 +28,22 @@ Read: TypeAlias = Callable[[], bytes]
 
 
 class StoredPhotos(Protocol):
-    """Photos where they lie, in a stable order.
-
-    Attributes:
-        places: Where each lies, as a person finds it.
-        stamps: One word for each that changes when its content does.
-        groups: What each belongs to (a plant, a burst), "" for nothing; None where nobody knows.
-    """
+    """Photos where they lie, in a stable order."""
 
     @property
-    def places(self) -> Sequence[str]: ...
+    def places(self) -> Sequence[str]:
+        """Where each lies, as a person finds it."""
+        ...
+
     @property
-    def stamps(self) -> Sequence[str]: ...
+    def stamps(self) -> Sequence[str]:
+        """A word for each that changes when its content does."""
+        ...
+
     @property
-    def groups(self) -> Sequence[str] | None: ...
+    def groups(self) -> Sequence[str] | None:
+        """What each belongs to (a plant, a burst), "" for nothing; None where nobody knows."""
+        ...
 
     def contents(self, wanted: Sequence[int]) -> Iterator[tuple[str, Read]]:
         """The label of each photo in `wanted` (ascending numbers), and how its bytes are read."""
@@ -53,20 +55,27 @@ class StoredPhotos(Protocol):
 
 
 class Source(Protocol):
-    """Labelled photos of one place.
-
-    Attributes:
-        name: What it is called in messages and in a model's provenance.
-        labels: The names of its classes, in their order; without `UNKNOWN`.
-        counts: How many photos each split holds that it brings; only `ALL` where it brings none.
-    """
+    """Labelled photos of one place."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is called in messages and in a model's provenance."""
+        ...
+
     @property
-    def labels(self) -> tuple[str, ...]: ...
+    def location(self) -> str:
+        """Where it lies; no two sources have the same."""
+        ...
+
     @property
-    def counts(self) -> Mapping[str, int]: ...
+    def labels(self) -> tuple[str, ...]:
+        """The names of its classes, in their order; without `UNKNOWN`."""
+        ...
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many photos each split holds that it brings; only `ALL` where it brings none."""
+        ...
 
     def photos(self, expression: str) -> StoredPhotos:
         """The photos of a split expression, such as `train[:50%]+test`."""
@@ -108,7 +117,8 @@ class FilePhotos:
 
         for number in wanted:
             path = self.root / self.places[number]
-            yield self.labels[number], lambda path=path: read_file(path)  # type: ignore[misc]
+            # Named by its place in the source already.
+            yield self.labels[number], lambda path=path: read_file(path, "it")  # type: ignore[misc]
 
     def records(self, wanted: Sequence[int]) -> tf.data.Dataset:
         """As `StoredPhotos.records`."""
@@ -136,11 +146,13 @@ class FileSource:
 
     Attributes:
         name: As `Source`.
+        location: As `Source`.
         labels: As `Source`.
         splits: The photos of each split that it brings; only `ALL` where it brings none.
     """
 
     name: str
+    location: str
     labels: tuple[str, ...]
     splits: Mapping[str, FilePhotos]
 
@@ -164,9 +176,7 @@ class FileSource:
         )
 
 
-def slices_of(
-    expression: str, counts: Mapping[str, int], name: str
-) -> list[tuple[str, int, int]]:
+def slices_of(expression: str, counts: Mapping[str, int], name: str) -> list[tuple[str, int, int]]:
     """What a split expression, as TFDS reads them, means: (split, first photo, end).
 
     Raises:
@@ -182,8 +192,10 @@ def slices_of(
         raise UserError(
             f"{name} has no split {expression!r} ({reason}); it has {', '.join(counts)}"
         ) from None
-    found = [(one.splitname, one.from_ or 0, counts[one.splitname] if one.to is None else one.to)
-        for one in read]
+    found = [
+        (one.splitname, one.from_ or 0, counts[one.splitname] if one.to is None else one.to)
+        for one in read
+    ]
     if not sum(end - start for _, start, end in found):
         raise UserError(f"the split {expression!r} of {name} holds no photos")
     return found

@@ -71,7 +71,11 @@ def divide(
     ends = np.cumsum([shares.get(split, 0.0) for split in SPLITS])
     own = np.array(SPLITS)[np.searchsorted(ends, drawn, side="right").clip(0, len(SPLITS) - 1)]
     earlier = earlier or {}
-    own = np.array([earlier.get(d, side) for d, side in zip(digests.tolist(), own, strict=True)])
+    # As wide as the longest name: a narrower array would cut the names of sides given later.
+    own = np.array(
+        [earlier.get(digest, side) for digest, side in zip(digests.tolist(), own, strict=True)],
+        f"U{max(map(len, SPLITS))}",
+    )
     sides, twins = _without_twins(own, digests, duplicates)
     is_settled = np.array([digest in earlier for digest in digests.tolist()], bool)
     moved, only_learned = 0, []

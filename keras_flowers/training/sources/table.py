@@ -41,7 +41,9 @@ def open_table(path: Path, names: Mapping[str, str] | None = None) -> FileSource
     written = []
     rows_with_split = rows = 0
     for number, row in enumerate(_rows(path), start=1):
-        cells = [str(row.get(column) or "").strip() for column in ("path", "label", "split", "group")]
+        cells = [
+            str(row.get(column) or "").strip() for column in ("path", "label", "split", "group")
+        ]
         place, label, said, group = cells
         if not place or not label:
             lacking = "path" if not place else "label"
@@ -88,7 +90,12 @@ def open_table(path: Path, names: Mapping[str, str] | None = None) -> FileSource
         for split in places
     }
     name = f"{path.resolve().parent.name}/{path.name}"
-    return FileSource(name, tuple(named.get(label, label) for label in order), splits)
+    return FileSource(
+        name,
+        str(path.resolve()),
+        tuple(dict.fromkeys(named.get(label, label) for label in order)),
+        splits,
+    )
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -134,7 +141,9 @@ def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     import pyarrow.parquet
 
     file = pyarrow.parquet.ParquetFile(path)
-    there = [name for name in file.schema_arrow.names if name in ("path", "label", "split", "group")]
+    there = [
+        name for name in file.schema_arrow.names if name in ("path", "label", "split", "group")
+    ]
     if not {"path", "label"} <= set(there):
         raise UserError(
             f"{printable(path)} has the columns {', '.join(file.schema_arrow.names)}; expected "

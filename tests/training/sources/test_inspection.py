@@ -1,0 +1,135 @@
+"""Photos that cannot be read are left out and named; others are read as prediction reads them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import bad_photos
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_flowers.errors import UserError
+from keras_flowers.inference import image
+
+pytest.importorskip("tensorflow", reason="training needs TensorFlow")
+
+from keras_flowers.training import data
+from keras_flowers.training.sources import inspection, open_photos
+from keras_flowers.training.sources.labelled import Part, label_photos
+from keras_flowers.training.sources.left_out import as_csv
+from keras_flowers.training.sources.source import FilePhotos
+
+SIZE = (32, 24)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> bad_photos.Corpus:
+    """Good, odd and bad photos."""
+    return bad_photos.make(tmp_path_factory.mktemp("corpus"))
+
+
+def files_of(corpus: bad_photos.Corpus, names: list[str]) -> FilePhotos:
+    return FilePhotos(corpus.folder, names, ["x"] * len(names))
+
+
+def test_each_bad_photo_has_its_reason(corpus: bad_photos.Corpus) -> None:
+    names = [name for name in corpus.bad if name != "folder.jpg"]
+    found = inspection.inspect(files_of(corpus, names), "corpus")
+    reasons = dict(zip(names, found.reasons.tolist(), strict=True))
+    assert {name for name, reason in reasons.items() if not reason} == set()
+    for name, reason in reasons.items():
+        assert corpus.bad[name].removeprefix("the photo ") in reason, (name, reason)
+
+
+def test_every_photo_is_read_as_in_prediction(corpus: bad_photos.Corpus, tmp_path: Path) -> None:
+    names = [name for name in [*corpus.good, *corpus.cut] if "60_megapixels" not in name]
+    found = inspection.inspect(files_of(corpus, names), "corpus")
+    readable = []
+    for name, reason in zip(names, found.reasons.tolist(), strict=True):
+        try:
+            image.read_photo(corpus.folder / name)
+        except UserError:
+            assert reason, name
+        else:
+            assert not reason, (name, reason)
+            readable.append(name)
+    assert set(corpus.good) - {"60_megapixels.png", "60_megapixels.jpg"} <= set(readable)
+
+    stored = files_of(corpus, readable)
+    looked = inspection.inspect(stored, "corpus")
+    part = Part(stored, np.arange(len(readable)), looked, np.zeros(len(readable), np.int64))
+    photos = label_photos([part], dataset="corpus", split="train", labels=("x", "y"))
+    pixels = np.concatenate([p for p, _ in data.pixels(photos, SIZE).as_numpy_iterator()])
+    for name, one in zip(readable, pixels, strict=True):
+        expected = image.read_pixels(corpus.folder / name, SIZE).astype(int)
+        assert np.abs(one.astype(int) - expected).max() <= 2, name
+
+
+def test_bad_photos_in_a_folder_do_not_end_the_training_and_are_listed(tmp_path: Path) -> None:
+    for number, name in enumerate(("rose", "aster")):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for one in range(12):
+            pixels = np.random.default_rng(100 * number + one).integers(0, 256, (6, 6, 3))
+            picture = Image.fromarray(pixels.astype(np.uint8)).resize((40, 40))
+            picture.save(tmp_path / "own" / name / f"{one}.jpg")
+    (tmp_path / "own" / "rose" / "page.jpg").write_text("<html>404</html>")
+    (tmp_path / "own" / "aster" / "cut.jpg").write_bytes(
+        (tmp_path / "own" / "aster" / "0.jpg").read_bytes()[:300]
+    )
+    photos = open_photos([str(tmp_path / "own")])
+    bad = [one for one in photos.left_out if "near duplicate" not in one.reason]
+    assert [(one.label, one.place) for one in bad] == [
+        ("aster", "aster/cut.jpg"),
+        ("rose", "rose/page.jpg"),
+    ]
+    assert "not a photo" in bad[1].reason
+    assert as_csv(bad).splitlines()[0] == "source,class,photo,reason"
+    with pytest.raises(UserError, match="2 of 26 photos of own cannot be read: aster/cut.jpg"):
+        open_photos([str(tmp_path / "own")], strict=True)
+    for one in range(4):
+        (tmp_path / "own" / "rose" / f"more{one}.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match="6 of 30 photos .*expected at most a tenth"):
+        open_photos([str(tmp_path / "own")])
+
+
+def test_only_new_and_changed_photos_are_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for one in range(6):
+        bad_photos.picture((40 * one, 90, 200)).save(tmp_path / f"{one}.jpg")
+    looked_into = []
+    check = inspection._check
+    monkeypatch.setattr(inspection, "_check", lambda read: looked_into.append(read) or check(read))
+    names = [f"{one}.jpg" for one in range(4)]
+    cache = tmp_path / "cache" / "x.npz"
+    first = inspection.inspect(FilePhotos(tmp_path, names, ["x"] * 4), "n", cache)
+    assert len(looked_into) == 4
+    names = [f"{one}.jpg" for one in range(6)]
+    shutil.copy(tmp_path / "5.jpg", tmp_path / "1.jpg")
+    second = inspection.inspect(FilePhotos(tmp_path, names, ["x"] * 6), "n", cache)
+    assert len(looked_into) == 4 + 3
+    assert second.digests[[0, 2, 3]].tolist() == first.digests[[0, 2, 3]].tolist()
+    assert second.digests[1] == second.digests[5]
+    cache.write_bytes(cache.read_bytes()[:200])
+    third = inspection.inspect(FilePhotos(tmp_path, names, ["x"] * 6), "n", cache)
+    assert third.digests.tolist() == second.digests.tolist()
+    assert len(looked_into) == 7 + 6
+
+
+def test_upright_jpegs_take_the_fast_route_and_others_do_not(tmp_path: Path) -> None:
+    picture = bad_photos.picture((90, 160, 40))
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    picture.save(tmp_path / "exif.jpg", exif=exif)
+    picture.save(tmp_path / "plain.jpg")
+    picture.convert("L").save(tmp_path / "grey.jpg")
+    exif[0x0112] = 6
+    picture.save(tmp_path / "turned.jpg", exif=exif)
+    picture.convert("CMYK").save(tmp_path / "cmyk.jpg")
+    picture.save(tmp_path / "profile.jpg", icc_profile=b"Display P3" + bytes(200))
+    picture.save(tmp_path / "png.jpg", "PNG")
+    names = ["exif", "plain", "grey", "turned", "cmyk", "profile", "png"]
+    photos = FilePhotos(tmp_path, [f"{name}.jpg" for name in names], ["x"] * len(names))
+    assert inspection.inspect(photos, "n").routes.tolist() == [0, 0, 0, 1, 1, 1, 1]
