@@ -8,7 +8,7 @@ from pathlib import Path
 import bad_photos
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference import image
@@ -128,8 +128,12 @@ def test_upright_jpegs_take_the_fast_route_and_others_do_not(tmp_path: Path) -> 
     exif[0x0112] = 6
     picture.save(tmp_path / "turned.jpg", exif=exif)
     picture.convert("CMYK").save(tmp_path / "cmyk.jpg")
-    picture.save(tmp_path / "profile.jpg", icc_profile=b"Display P3" + bytes(200))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture.save(tmp_path / "srgb.jpg", icc_profile=srgb)
+    # Red and green exchanged.
+    other = srgb.replace(b"rXYZ", b"____").replace(b"gXYZ", b"rXYZ").replace(b"____", b"gXYZ")
+    picture.save(tmp_path / "profile.jpg", icc_profile=other)
     picture.save(tmp_path / "png.jpg", "PNG")
-    names = ["exif", "plain", "grey", "turned", "cmyk", "profile", "png"]
+    names = ["exif", "plain", "grey", "srgb", "turned", "cmyk", "profile", "png"]
     photos = FilePhotos(tmp_path, [f"{name}.jpg" for name in names], ["x"] * len(names))
-    assert inspection.inspect(photos, "n").routes.tolist() == [0, 0, 0, 1, 1, 1, 1]
+    assert inspection.inspect(photos, "n").routes.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
