@@ -26,7 +26,7 @@ from keras_flowers.inference.image import printable, read_photo, squash
 from keras_flowers.inference.labels import read_category_names
 from keras_flowers.inference.prediction import Prediction, percent
 from keras_flowers.progress import progress_bar
-from keras_flowers.system import available_cores
+from keras_flowers.system import available_cores, open_standard_streams
 
 MAX_BARS = 10
 
@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    open_standard_streams()
     show_messages()
     options = parser().parse_args(argv)
     _check(options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import os
 import queue
@@ -163,6 +164,12 @@ class _Crew:
         for _ in range(workers):
             self.idle.put(_interpreter(content, threads))
         self.pool = ThreadPoolExecutor(workers) if workers > 1 else None
+
+    def __del__(self) -> None:
+        if os.getpid() != self.process:
+            # To free an interpreter waits for its threads to end, which do not exist here: one more
+            # reference, which nobody gives back.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.idle))
 
 
 @contextmanager
