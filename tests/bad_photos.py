@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
 import os
 import struct
 import zlib
@@ -12,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from conftest import COLOURS
-from PIL import Image
+from PIL import Image, TiffImagePlugin, features
 
 CYAN, MAGENTA, YELLOW = COLOURS.values()
 
@@ -82,6 +84,14 @@ def make(folder: Path) -> Corpus:
             encode(frames[0], kind.upper(), save_all=True, append_images=frames[1:]),
         )
     good("scan.tif", "magenta", encode(picture(MAGENTA), "TIFF", compression="tiff_lzw"))
+    frames = [picture(CYAN), picture(MAGENTA)]
+    good("phone.mpo", "cyan", encode(frames[0], "MPO", save_all=True, append_images=frames[1:]))
+    good("moving.apng", "cyan", encode(frames[0], "PNG", save_all=True, append_images=frames[1:]))
+    good("bitmap.dib", "yellow", encode(picture(YELLOW), "BMP"))
+    good("headless.dib", "yellow", encode(picture(YELLOW), "DIB"))
+    if features.check("avif"):
+        good("small.avif", "magenta", encode(picture(MAGENTA), "AVIF"))
+        good("moving.avifs", "cyan", encode(frames[0], "AVIF", save_all=True, append_images=frames))
 
     # Sizes.
     good("one_pixel.png", "yellow", encode(Image.new("RGB", (1, 1), YELLOW), "PNG"))
@@ -107,11 +117,31 @@ def make(folder: Path) -> Corpus:
         data = encode(picture(CYAN), "JPEG", exif=exif)
         good(f"orientation_{orientation}.jpg", "cyan", data)
 
+    good("p3.jpg", "yellow", encode(picture(YELLOW), "JPEG", icc_profile=matrix_profile(P3, 2.2)))
+    good("printed.jpg", "magenta", encode(Image.new("CMYK", (60, 40), (0, 255, 0, 0)), "JPEG"))
+
+    # Photos that nothing here reads.
+    is_installed = importlib.util.find_spec("pillow_heif") is not None
+    heic = "not a photo" if is_installed else "pip install pillow-heif, or save it as JPEG"
+    bad("iphone.hif", heic, b"\0\0\0\x18ftypheix" + bytes(100))
+    bad("burst.heics", heic, b"\0\0\0\x18ftyphevc" + bytes(100))
+    bad("next.jxl", "JPEG XL", b"\xff\x0a" + bytes(100))
+    bad("boxed.jxl", "JPEG XL", b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(100))
+    bad("old.jp2", "JPEG 2000", b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(100))
+    for name in ("a.dng", "a.nef", "a.arw"):
+        bad(name, "raw file", encode(picture(CYAN), "TIFF"))
+    bad("a.cr2", "raw file", b"II*\0\x10\0\0\0CR\x02\0" + bytes(100))
+    bad("a.raf", "raw file", b"FUJIFILMCCD-RAW 0201" + bytes(100))
+    bad("a.cr3", "raw file", b"\0\0\0\x18ftypcrx " + bytes(100))
+    bad("preview.tif", "raw file", raw_preview(CYAN))
+    bad("film.jpg", "video", b"\0\0\0\x18ftypisom" + bytes(100))
+    bad("strips.tif", "not a photo", tiff_with_too_many_samples())
+
     # No photos.
     bad("empty.jpg", "empty", b"")
-    bad("page.jpg", "not a photo", b"<!doctype html><title>404</title>")
+    bad("page.jpg", "web page, not a photo", b"<!doctype html><title>404</title>")
     bad("archive.jpg", "not a photo", b"PK\x03\x04" + bytes(100))
-    bad("iphone.heic", "save it as JPEG", b"\0\0\0\x18ftypheic" + bytes(100))
+    bad("iphone.heic", heic, b"\0\0\0\x18ftypheic" + bytes(100))
     bad("program.jpg", "not a photo", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     os.mkfifo(folder / "pipe.jpg")
     corpus.bad["pipe.jpg"] = "not an ordinary file"
@@ -170,6 +200,82 @@ def ycck_jpeg(colour: tuple[int, int, int]) -> bytes:
     data = bytearray(encode(Image.merge("CMYK", planes), "JPEG", quality=100))
     data[data.index(b"Adobe") + 11] = 2  # the transform byte: 0 is CMYK, 2 is YCCK
     return bytes(data)
+
+
+def raw_preview(colour: tuple[int, int, int]) -> bytes:
+    """A TIFF whose first picture is marked as a small preview of others, as in raw files."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[254], tags[330] = 1, 0
+    return encode(picture(colour), "TIFF", tiffinfo=tags)
+
+
+def tiff_with_too_many_samples() -> bytes:
+    """A TIFF that claims nine colours a pixel: Pillow writes an error about it into its log."""
+    data = bytearray(encode(picture(CYAN), "TIFF"))
+    samples = struct.pack("<HHI", 277, 3, 1)
+    data[data.index(samples) + 8] = 9
+    return bytes(data)
+
+
+P3 = ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))
+"""Display P3: where red, green and blue lie, as XYZ under the light D50."""
+
+SRGB = ((0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410))
+
+
+def matrix_profile(colorants: tuple[tuple[float, float, float], ...], gamma: float) -> bytes:
+    """An ICC profile of a screen, version 2."""
+    tags = {
+        **{
+            key: b"XYZ " + bytes(4) + b"".join(_fixed(n) for n in colorant)
+            for key, colorant in zip((b"rXYZ", b"gXYZ", b"bXYZ"), colorants, strict=True)
+        },
+        **{key: _gamma(gamma) for key in (b"rTRC", b"gTRC", b"bTRC")},
+    }
+    return _profile(b"RGB ", b"XYZ ", tags)
+
+
+def grey_profile(gamma: float) -> bytes:
+    """An ICC profile of grey, version 2."""
+    return _profile(b"GRAY", b"XYZ ", {b"kTRC": _gamma(gamma)})
+
+
+def ink_profile(lab: dict[tuple[int, int, int, int], tuple[int, int, int]]) -> bytes:
+    """An ICC profile of a printer: the colour (L 0..255, a + 128, b + 128) of inks that are 0 or 1.
+
+    Inks that are not in `lab` are white.
+    """
+    inks = itertools.product((0, 1), repeat=4)
+    table = b"".join(bytes(lab.get(one, (255, 128, 128))) for one in inks)
+    identity = b"".join(_fixed(n) for n in (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    ramp = bytes(range(256))
+    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + ramp * 4 + table + ramp * 3
+    return _profile(b"CMYK", b"Lab ", {b"A2B0": lut})
+
+
+def _profile(space: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
+    tags = {b"wtpt": b"XYZ " + bytes(4) + _fixed(0.9642) + _fixed(1) + _fixed(0.8249), **tags}
+    directory, body = struct.pack(">I", len(tags)), b""
+    start = 128 + 4 + 12 * len(tags)
+    for key, data in tags.items():
+        directory += key + struct.pack(">II", start + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    kind = b"prtr" if space == b"CMYK" else b"mntr"
+    header = bytearray(128)
+    header[0:4] = struct.pack(">I", start + len(body))
+    header[8:12] = bytes([2, 0x40, 0, 0])
+    header[12:24] = kind + space + connection
+    header[36:40] = b"acsp"
+    header[68:80] = _fixed(0.9642) + _fixed(1) + _fixed(0.8249)
+    return bytes(header) + directory + body
+
+
+def _fixed(number: float) -> bytes:
+    return struct.pack(">i", round(number * 65536))
+
+
+def _gamma(number: float) -> bytes:
+    return b"curv" + bytes(4) + struct.pack(">IH", 1, round(number * 256)) + bytes(2)
 
 
 def raw_png(

@@ -37,21 +37,33 @@ CHART_SOFTWARE = "keras_flowers"
 _THUMBNAIL_FOLDERS = frozenset({"@eaDir", ".@__thumb", ".thumbnails", "__MACOSX", "$RECYCLE.BIN"})
 """Where network storage, desktops and archives keep what is no photo of its own."""
 
+RAW = "a camera's raw file"
+
 _OTHER_KINDS = (
-    (4, b"ftypcrx ", "a camera's raw file"),
-    (8, b"CR\x02\x00", "a camera's raw file"),
-    (0, b"FUJIFILMCCD-RAW", "a camera's raw file"),
-    (0, b"IIRO", "a camera's raw file"),
-    (0, b"IIU\x00", "a camera's raw file"),
+    (4, b"ftypcrx ", RAW),
+    (8, b"CR\x02\x00", RAW),
+    (0, b"FUJIFILMCCD-RAW", RAW),
+    (0, b"IIRO", RAW),
+    (0, b"IIU\x00", RAW),
     (0, b"\xff\x0a", "a JPEG XL file"),
     (0, b"\x00\x00\x00\x0cJXL ", "a JPEG XL file"),
     (0, b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 file"),
     (0, b"\xff\x4f\xff\x51", "a JPEG 2000 file"),
     (0, b"%PDF", "a PDF document"),
     (0, b"8BPS", "a Photoshop file"),
-    (4, b"ftyp", "a HEIC or video file"),
+    (4, b"ftyp", "a video"),
 )
 """What a file that nothing here reads is: the place and the bytes by which it is known."""
+
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+_AVIF_BRANDS = (b"avif", b"avis")
+
+_ADVICE = {
+    "a web page": "download the photo itself",
+    "a video": "save a picture of it as JPEG first",
+    "a HEIC photo": "run: pip install pillow-heif, or save it as JPEG first",
+    "an AVIF photo": "run: pip install --upgrade pillow, or save it as JPEG first",
+}
 
 
 def kind_of(data: bytes, suffix: str = "") -> str | None:
@@ -66,6 +78,11 @@ def kind_of(data: bytes, suffix: str = "") -> str | None:
     """
     if pillow_formats(data) != PILLOW_FORMATS:
         return None
+    brands = _brands(data)
+    if any(brand in brands for brand in _AVIF_BRANDS):
+        return "an AVIF photo"
+    if any(brand in brands for brand in _HEIC_BRANDS):
+        return "a HEIC photo"
     for place, start, kind in _OTHER_KINDS:
         if data[place : place + len(start)] == start:
             return kind
@@ -73,8 +90,22 @@ def kind_of(data: bytes, suffix: str = "") -> str | None:
         return "a web page"
     # Most are TIFF files, of which Pillow would read the thumbnail.
     if suffix.lower() in _RAW_SUFFIXES and not data.startswith((b"\xff\xd8\xff", b"\x89PNG")):
-        return "a camera's raw file"
+        return RAW
     return None
+
+
+def refusal_of(kind: str) -> str:
+    """What is said of a file of a kind that `kind_of` found."""
+    return f"is {kind}, not a photo that can be read here; " + _ADVICE.get(
+        kind, "save it as JPEG first"
+    )
+
+
+def _brands(data: bytes) -> bytes:
+    """The names of the formats that an ISO media file (HEIC, AVIF, video) says it has."""
+    if data[4:8] != b"ftyp":
+        return b""
+    return data[8 : min(int.from_bytes(data[:4], "big"), 100)]
 
 
 def pillow_formats(data: bytes) -> tuple[str, ...]:
@@ -83,16 +114,14 @@ def pillow_formats(data: bytes) -> tuple[str, ...]:
     AVIF is read where Pillow was built with it, HEIC where the package pillow-heif is installed
     (which is then added to Pillow's formats, for the whole process).
     """
-    if data[4:8] != b"ftyp":
-        return PILLOW_FORMATS
-    brands = data[8 : min(int.from_bytes(data[:4], "big"), 100)]
-    if b"avif" in brands or b"avis" in brands:
+    brands = _brands(data)
+    if any(brand in brands for brand in _AVIF_BRANDS):
         with suppress(ImportError):
             from PIL import AvifImagePlugin
 
             if AvifImagePlugin.SUPPORTED:
                 return ("AVIF",)
-    elif any(brand in brands for brand in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1")):
+    elif any(brand in brands for brand in _HEIC_BRANDS):
         with suppress(ImportError):
             import pillow_heif
 

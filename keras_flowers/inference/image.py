@@ -34,7 +34,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from keras_flowers.errors import UserError, reason_of
 from keras_flowers.inference.colour import in_rgb, transform_to_srgb
-from keras_flowers.inference.formats import EXPECTED, kind_of, pillow_formats
+from keras_flowers.inference.formats import EXPECTED, RAW, kind_of, pillow_formats, refusal_of
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Source: TypeAlias = str | os.PathLike[str] | bytes
@@ -211,15 +211,13 @@ def _opened(photo: Photo, name: str, suffix: str) -> Iterator[Image.Image]:
     if not data:
         raise UserError(f"{name} is empty; {EXPECTED}")
     kind = kind_of(data, suffix)
-    if kind == "a web page":
-        raise UserError(f"{name} is a web page, not a photo; download the photo itself")
     if kind is not None:
-        raise UserError(f"{name} is {kind}; save it as JPEG first")
+        raise UserError(f"{name} {refusal_of(kind)}")
     with Image.open(io.BytesIO(data), formats=pillow_formats(data)) as image:
         # The first picture of a raw file is a small preview of others, and says so.
         tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
         if 330 in tags and int(tags.get(254, 0)) & 1:
-            raise UserError(f"{name} is a camera's raw file; save it as JPEG first")
+            raise UserError(f"{name} {refusal_of(RAW)}")
         yield image
 
 

@@ -16,11 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_flowers.errors import UserError, reason_of
+from keras_flowers.inference.metadata import MAX_SIDE
 from keras_flowers.inference.scaling import Scaling
 from keras_flowers.system import available_cores, standard_error_held_back
-
-MAX_SIDE = 4096
-"""Larger inputs, in pixels, are refused: no photo is read for them."""
 
 LOAD_SECONDS = 8
 """A model that takes longer to load is damaged: one of 250 MB takes a fraction of a second."""

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keras_flowers.errors import UserError
+from keras_flowers.errors import UserError, reason_of
 from keras_flowers.inference.labels import format_labels, parse_labels
+from keras_flowers.inference.scaling import read_standard_metadata
 
 MODEL_FILE = "model.keras"
 """The Keras model in the folder of a run."""
@@ -28,6 +29,11 @@ SAVED_MODEL_PLACE = Path("saved_model") / "1"
 LABELS_MEMBER = "labels.txt"
 PROVENANCE_MEMBER = "keras_flowers.json"
 SAVED_MODEL_FOLDER = "assets.extra"
+
+MAX_SIDE = 4096
+"""Models with larger inputs, in pixels, are refused: no photo is read for them."""
+
+_MAX_MEMBER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ def read_metadata(path: Path) -> Metadata:
     if LABELS_MEMBER not in members:
         raise UserError(
             f"{path} holds no class names ({LABELS_MEMBER}); expected a model that "
-            f"keras_flowers.train or its export tools wrote"
+            "`keras-flowers train` or `keras-flowers export` wrote, or another tool with its labels"
         )
     labels = parse_labels(_text(members[LABELS_MEMBER], path), source=f"{path}:{LABELS_MEMBER}")
     if PROVENANCE_MEMBER not in members:
@@ -100,7 +106,7 @@ def read_metadata(path: Path) -> Metadata:
     try:
         provenance = json.loads(_text(members[PROVENANCE_MEMBER], path))
         height, width = provenance.pop("image")["size"]
-        if not 0 < int(height) <= 4096 or not 0 < int(width) <= 4096:
+        if not (0 < int(height) <= MAX_SIDE and 0 < int(width) <= MAX_SIDE):
             raise ValueError(f"image size {height} x {width}")
     except (
         ValueError,
@@ -110,23 +116,28 @@ def read_metadata(path: Path) -> Metadata:
         OverflowError,
         RecursionError,
     ) as error:
+        reason = reason_of(error)
         raise UserError(
-            f"the {PROVENANCE_MEMBER} inside {path} is damaged ({error}); export the model again"
+            f"the {PROVENANCE_MEMBER} inside {path} is damaged ({reason}); export the model again"
         ) from None
     return Metadata(labels, (int(height), int(width)), provenance)
-
-
-_MAX_MEMBER_BYTES = 1 << 20  # the real ones have a few kilobytes; a stranger's may be a zip bomb
 
 
 def _read_archive(path: Path) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
-            return {
+            # A real one has a few kilobytes; a stranger's may be a zip bomb.
+            members = {
                 name: archive.open(name).read(_MAX_MEMBER_BYTES)
                 for name in (LABELS_MEMBER, PROVENANCE_MEMBER)
                 if name in archive.namelist()
             }
+            if LABELS_MEMBER not in members and path.suffix == ".tflite":
+                # Other tools say in the standard metadata what they call it.
+                name = read_standard_metadata(path.read_bytes()).label_file
+                if name in archive.namelist():
+                    members[LABELS_MEMBER] = archive.open(name).read(_MAX_MEMBER_BYTES)
+            return members
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; expected a .keras or .tflite model") from None
     except zipfile.BadZipFile:
@@ -134,7 +145,9 @@ def _read_archive(path: Path) -> dict[str, bytes]:
             return {}  # a bare one has no archive
         raise UserError(f"{path} is damaged or incomplete; copy or export it again") from None
     except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read ({error}); copy or export it again") from None
+        raise UserError(
+            f"{path} cannot be read ({reason_of(error)}); copy or export it again"
+        ) from None
 
 
 def _read_folder(folder: Path) -> dict[str, bytes]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -21,7 +25,6 @@ from PIL import Image
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference import image
-from keras_flowers.inference.formats import find_photos
 from keras_flowers.inference.image import (
     printable,
     read_photo,
@@ -274,6 +277,118 @@ def test_shrunk_jpeg_covers_the_size_and_half_of_it_would_not(
         assert height // half < model_height or width // half < model_width
 
 
+# Photos that are no files.
+
+
+def test_every_kind_of_photo_is_read_alike(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    quarters(300, 200).save(path)
+    expected = read_pixels(path, (40, 60))
+    with open(path, "rb") as file, Image.open(path) as lazy:
+        photos = [
+            str(path),
+            path.read_bytes(),
+            bytearray(path.read_bytes()),
+            memoryview(path.read_bytes()),
+            io.BytesIO(path.read_bytes()),
+            file,
+            lazy,
+            quarters(300, 200),
+            np.asarray(quarters(300, 200)),
+            np.asarray(quarters(300, 200)).astype(np.float32),
+            np.asarray(quarters(300, 200)).astype(np.int64),
+        ]
+        for photo in photos:
+            np.testing.assert_array_equal(read_pixels(photo, (40, 60)), expected)
+
+
+def test_pil_image_is_left_as_it_was() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.open(io.BytesIO(encode(as_stored(quarters(480, 320), 6), "JPEG", exif=exif)))
+    assert corners(read_photo(image, (20, 20)))[0] == pytest.approx(CYAN, abs=30)
+    assert image.size == (320, 480)  # neither shrunk nor turned
+    own = quarters()
+    assert read_photo(own) is not own
+    for mode in ("RGBA", "L", "P", "CMYK", "1", "I;16", "LA"):
+        assert read_photo(quarters().convert("L").convert(mode)).mode == "RGB"
+
+
+def test_damaged_pil_image_is_a_user_error() -> None:
+    whole = encode(quarters(300, 200), "PNG")
+    with pytest.raises(UserError, match="the photo is damaged or incomplete"):
+        read_photo(Image.open(io.BytesIO(whole[: len(whole) // 2])))
+
+
+@pytest.mark.parametrize(
+    ("photo", "reason"),
+    [
+        (np.zeros((4, 4), np.uint8), r"an array of the shape \(4, 4\); expected \(H, W, 3\), RGB"),
+        (np.zeros((4, 4, 4), np.uint8), r"the shape \(4, 4, 4\)"),
+        (np.zeros((1, 4, 4, 3), np.uint8), r"the shape \(1, 4, 4, 3\)"),
+        (np.zeros((0, 4, 3), np.uint8), r"the shape \(0, 4, 3\)"),
+        (np.zeros((4, 4, 3), bool), "the type bool; expected uint8 or float32"),
+        (np.full((4, 4, 3), 0.5), "pixels are 0.5 to 0.5; expected 0 to 255: multiply them by 255"),
+        (np.full((4, 4, 3), np.nan), "pixels are nan to nan"),
+        (np.full((4, 4, 3), 256), "pixels are 256 to 256; expected 0 to 255"),
+        (np.full((4, 4, 3), -7), "pixels are -7 to -7; expected 0 to 255"),
+        (["a.jpg", "b.jpg"], r"got a list; several photos are for predict_many\(\)"),
+        (7, "got a int"),
+        (io.StringIO("text"), "open it with mode 'rb'"),
+        (io.BytesIO(), "the photo is empty"),
+        ("https://example.org/a.jpg", "is a URL; download it first, and give the file"),
+        (b"<html>", "the photo is a web page, not a photo; download the photo itself"),
+        (b"nothing", "^this is not a photo that can be read; expected a photo"),
+    ],
+)
+def test_what_is_no_photo_is_refused(photo: Any, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        read_photo(photo)
+
+
+def test_file_object_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "MAX_BYTES", 100)
+    with pytest.raises(UserError, match="MiB"):
+        read_photo(io.BytesIO(bytes(101)))
+
+
+def test_floats_of_0_to_1_are_taken_where_that_is_said() -> None:
+    floats = np.array([[[0.0, 0.5, 1.0]]], np.float32)
+    np.testing.assert_array_equal(image.checked_pixels(floats, max_value=1), floats * 255)
+    np.testing.assert_array_equal(image.checked_pixels(floats, max_value=255), floats)
+    for values, max_value in ((floats * 2, 1), (floats - 0.1, 1), (floats, 7)):
+        with pytest.raises(UserError, match="expected"):
+            image.checked_pixels(values, max_value=max_value)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_photos_are_read_in_a_process_forked_while_a_large_one_was_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(image, "_LARGE_PIXELS", 0)
+    with image._one_large_photo:
+        process = os.fork()
+        if not process:
+            signal.alarm(5)  # where it would wait for ever
+            read_photo(encode(quarters(), "PNG"))
+            os._exit(0)
+    assert os.waitpid(process, 0)[1] == 0
+
+
+def test_pillow_says_nothing_about_a_damaged_file(capfd: pytest.CaptureFixture[str]) -> None:
+    code = (
+        "import bad_photos; from keras_flowers.inference.image import read_photo\n"
+        "try: read_photo(bad_photos.tiff_with_too_many_samples())\n"
+        "except Exception as error: print(error)"
+    )
+    places = [str(Path(bad_photos.__file__).parent), *sys.path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    output = capfd.readouterr()
+    assert output.out.startswith("this is not a photo that can be read")
+    assert output.err == ""
+
+
 # Refusing.
 
 
@@ -380,22 +495,7 @@ def test_reading_without_memory_is_a_user_error(monkeypatch: pytest.MonkeyPatch)
         read_photo(b"photo")
 
 
-# Folders and names.
-
-
-def test_photos_are_found_below_the_folder_in_a_stable_order(tmp_path: Path) -> None:
-    names = ["b.JPG", "a.jpeg", "sub/c.webp", "sub/deep/d.tiff", "a/z.png", "iphone.HEIC"]
-    for name in [*names, "notes.txt", "b.jpg.part", "jpg"]:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    expected = ["a.jpeg", "b.JPG", "iphone.HEIC", "a/z.png", "sub/c.webp", "sub/deep/d.tiff"]
-    assert find_photos(tmp_path) == [tmp_path / name for name in expected]
-
-
-def test_folder_that_cannot_be_listed_is_reported(tmp_path: Path) -> None:
-    errors: list[OSError] = []
-    assert find_photos(tmp_path / "gone", errors.append) == []
-    assert [error.filename for error in errors] == [str(tmp_path / "gone")]
+# Names.
 
 
 @given(st.text(st.characters(codec=None), max_size=20))
