@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
+import itertools
 import json
 import os
+import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -25,7 +30,8 @@ from PIL import Image
 import keras_flowers
 from keras_flowers.errors import UserError
 from keras_flowers.inference import litert
-from keras_flowers.inference.classifier import Classifier, load_classifier
+from keras_flowers.inference.ahead import PHOTOS_AT_A_TIME
+from keras_flowers.inference.classifier import Classifier, load_classifier, models_in
 from keras_flowers.inference.litert import LiteRTModel
 from keras_flowers.inference.metadata import (
     Metadata,
@@ -65,6 +71,207 @@ def test_bytes_and_paths_are_named_alike(colour_model: Path, colour_photos: Path
     np.testing.assert_array_equal(
         model.predict(path).probabilities, model.predict(path.read_bytes()).probabilities
     )
+
+
+def test_every_kind_of_photo_is_named_alike(colour_model: Path, colour_photos: Path) -> None:
+    model = load_classifier(colour_model)
+    path = colour_photos / "yellow.png"
+    with open(path, "rb") as file, Image.open(path) as image:
+        photos = [path, str(path), path.read_bytes(), file, image, np.asarray(image)]
+        answers = [model.predict(photo) for photo in photos]
+    assert [answer.name for answer in answers] == ["yellow"] * 6
+    for answer in answers:
+        np.testing.assert_array_equal(answer.probabilities, answers[0].probabilities)
+
+
+def test_many_photos_are_named_from_a_sequence_and_from_an_iterator(
+    colour_model: Path, colour_photos: Path
+) -> None:
+    model = load_classifier(colour_model, workers=2)
+    names = ["cyan", "yellow", "magenta", "magenta"] * 10
+    paths = [colour_photos / f"{name}.png" for name in names]
+    assert [each.name for each in model.predict_many(paths)] == names
+    assert [each.photo for each in model.predict_many(paths)] == paths
+    assert [each.name for each in model.predict_many(path.read_bytes() for path in paths)] == names
+    arrays = np.stack([np.asarray(Image.open(path)) for path in paths])
+    assert [each.name for each in model.predict_many(arrays)] == names
+    assert list(model.predict_many([])) == []
+
+
+def test_many_photos_are_taken_as_they_are_needed(colour_model: Path, colour_photos: Path) -> None:
+    taken = itertools.count()
+    photos = (colour_photos / "cyan.png" for _ in iter(lambda: next(taken), -1))  # without end
+    answers = load_classifier(colour_model).predict_many(photos)
+    assert [next(answers).name for _ in range(3)] == ["cyan"] * 3
+    answers.close()
+    assert next(taken) <= 2 * PHOTOS_AT_A_TIME
+
+
+def test_unreadable_one_of_many_is_said_with_its_place(
+    colour_model: Path, colour_photos: Path
+) -> None:
+    model = load_classifier(colour_model)
+    good = colour_photos / "cyan.png"
+    with pytest.raises(UserError, match=r"^photo 18: this is not a photo"):
+        list(model.predict_many([good.read_bytes()] * 17 + [b"nothing"]))
+    with pytest.raises(UserError, match=r"^none\.jpg does not exist"):
+        list(model.predict_many([good, "none.jpg"]))
+
+
+@pytest.mark.parametrize("one", ["a.jpg", b"photo", Path("a.jpg"), np.zeros((4, 4, 3), np.uint8)])
+def test_one_photo_is_not_many(colour_model: Path, one: Any) -> None:
+    with pytest.raises(UserError, match=r"expected several photos.*predict\(\) takes one"):
+        load_classifier(colour_model).predict_many(one)
+
+
+def test_pixels_of_another_shape_are_refused(colour_model: Path) -> None:
+    model = load_classifier(colour_model)
+    for shape in ((1, 480, 640, 3), (32, 24, 3), (1, 24, 32, 3), (1, 32, 24, 1)):
+        reason = (
+            f"pixels have the shape {shape}; expected (N, 32, 24, 3): resize first, or give "
+            "predict() the file"
+        )
+        with pytest.raises(UserError, match=re.escape(reason)):
+            model.predict_pixels(np.zeros(shape, np.uint8))
+
+
+def test_floats_that_are_all_at_most_1_are_refused_until_it_is_said(colour_model: Path) -> None:
+    model = load_classifier(colour_model)
+    pixels = np.broadcast_to(np.array(COLOURS["magenta"]), (1, *COLOUR_IMAGE_SIZE, 3)).astype(float)
+    with pytest.raises(UserError, match=r"pixels are 0 to 1; .*multiply them by 255, or say max_v"):
+        model.predict_pixels(pixels / 255)
+    (said,) = model.predict_pixels(pixels / 255, max_value=1)
+    (whole,) = model.predict_pixels(pixels)
+    np.testing.assert_allclose(said.probabilities, whole.probabilities, atol=1e-6)
+    assert whole.name == "magenta"
+    (dark,) = model.predict_pixels(pixels / 255, max_value=255)
+    assert dark.probability < 0.4
+    # Black is black, as bytes.
+    assert model.predict_pixels(np.zeros((1, *COLOUR_IMAGE_SIZE, 3), np.uint8))
+
+
+# What it looks like.
+
+
+def test_representations_are_short(colour_model: Path, colour_photos: Path) -> None:
+    model = load_classifier(colour_model)
+    assert repr(model) == "<Classifier of 3 classes, 32 x 24 pixels, from colours.tflite>"
+    answer = model.predict(colour_photos / "cyan.png")
+    assert repr(answer) == "<Prediction: cyan 98.8%, magenta 0.6%, yellow 0.6%>"
+    of_many = Prediction(tuple("abcdef"), np.full(6, 1 / 6, np.float32))
+    assert repr(of_many) == "<Prediction: a 16.7%, b 16.7%, c 16.7%, ... of 6>"
+    assert repr(Classifier(METADATA, (1, 2), lambda pixels: pixels)) == (
+        "<Classifier of 3 classes, 1 x 2 pixels>"
+    )
+
+
+def test_prediction_is_a_picture_in_a_notebook(colour_model: Path, colour_photos: Path) -> None:
+    model = load_classifier(colour_model)
+    path = colour_photos / "magenta.png"
+    for photo in (path, path.read_bytes(), Image.open(path), open(path, "rb")):
+        answer = model.predict(photo)
+        with Image.open(io.BytesIO(answer._repr_png_())) as picture:
+            magenta = [c for c in picture.convert("RGB").getdata() if c == COLOURS["magenta"]]
+            assert len(magenta) > 10_000
+        assert answer._repr_html_() is None
+    path.unlink()
+    assert model.predict(colour_photos / "cyan.png")._repr_png_()
+    (many,) = model.predict_many([colour_photos / "cyan.png"])
+    assert many._repr_png_()
+
+
+def test_prediction_without_a_photo_is_a_table_in_a_notebook() -> None:
+    answer = Prediction(("<rose>", "daisy"), np.array([0.75, 0.25], np.float32))
+    assert answer._repr_png_() is None
+    assert answer._repr_html_() == (
+        "<table><tr><td>&lt;rose&gt;</td><td>75.0%</td></tr>"
+        "<tr><td>daisy</td><td>25.0%</td></tr></table>"
+    )
+    gone = dataclasses.replace(answer, photo="none.jpg")
+    assert gone._repr_png_() is None
+
+
+# Other processes.
+
+
+def test_classifier_is_pickled_as_path_and_options(
+    colour_model: Path, colour_photos: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(colour_model.parent)
+    model = load_classifier(colour_model.name, workers=2).with_labels(("red", "green", "blue"))
+    data = pickle.dumps(model)
+    assert len(data) < 2000
+    monkeypatch.chdir(tmp_path)
+    again = pickle.loads(data)
+    assert again.origin == model.origin
+    assert again.predict(colour_photos / "cyan.png").name == "red"
+    code = (
+        "import pickle, sys; model = pickle.load(sys.stdin.buffer); "
+        f"print(model.predict({str(colour_photos / 'yellow.png')!r}).name)"
+    )
+    root = str(Path(keras_flowers.__file__).parents[1])
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        input=data,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        check=True,
+    )
+    assert process.stdout == b"blue\n"
+    with pytest.raises(TypeError, match="can be pickled"):
+        pickle.dumps(Classifier(METADATA, (1, 1), lambda pixels: pixels))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.parametrize("options", [{"workers": 2}, {"threads": 2}, {"workers": 2, "threads": 2}])
+@pytest.mark.parametrize("loads_anew", [False, True])
+def test_classifier_answers_in_a_forked_process(
+    options: dict[str, int], loads_anew: bool, tmp_path: Path
+) -> None:
+    # In a process of its own: pytest's has TensorFlow, which a fork does not survive. The model is
+    # large enough for its threads to be used.
+    code = f"""
+import os, signal, sys
+import numpy as np
+from keras_flowers import load_classifier
+model = load_classifier(**{options})
+pixels = np.random.default_rng(0).integers(0, 256, (4, *model.image_size, 3), np.uint8)
+before = [one.probabilities.tobytes() for one in model.predict_pixels(pixels)]
+process = os.fork()
+if not process:
+    signal.alarm(30)  # where it would wait for ever
+    if {loads_anew}:
+        model = load_classifier(**{options})
+    for _ in range(2):
+        assert [one.probabilities.tobytes() for one in model.predict_pixels(pixels)] == before
+    sys.exit(0)  # frees the interpreters of both processes
+_, status = os.waitpid(process, 0)
+assert status == 0, status
+assert [one.probabilities.tobytes() for one in model.predict_pixels(pixels)] == before
+"""
+    root = str(Path(keras_flowers.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": root}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_threads_are_as_asked(colour_model: Path, monkeypatch: Any, workers: int) -> None:
+    asked: list[int] = []
+    make = litert._interpreter
+    monkeypatch.setattr(litert, "_interpreter", lambda *args: asked.append(args[1]) or make(*args))
+    monkeypatch.setattr(litert, "available_cores", lambda: 5)
+    content = colour_model.read_bytes()
+    LiteRTModel(content, workers=workers)
+    assert asked == [5 if workers == 1 else 1] * workers
+    asked.clear()
+    LiteRTModel(content, workers=workers, threads=3)
+    assert asked == [3] * workers
+
+
+@pytest.mark.parametrize("options", [{"workers": 0}, {"threads": 0}, {"workers": -1}])
+def test_no_workers_and_no_threads_are_refused(colour_model: Path, options: dict[str, int]) -> None:
+    with pytest.raises(UserError, match="expected at least 1"):
+        load_classifier(colour_model, **options)
 
 
 def test_height_comes_before_width(colour_model: Path) -> None:
@@ -193,6 +400,45 @@ def test_saved_model_and_tflite_agree(
         np.testing.assert_allclose(
             model.predict(photo).probabilities, lite.predict(photo).probabilities, atol=1e-6
         )
+
+
+def test_tensorflow_model_after_a_fork_is_refused_and_does_not_wait(
+    keras_models: dict[str, Path], monkeypatch: Any
+) -> None:
+    model = load_classifier(keras_models["colour"])
+    pixels = np.zeros((1, *COLOUR_IMAGE_SIZE, 3), np.uint8)
+    here = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: here + 1)
+    with pytest.raises(UserError, match=r"before this process was forked.*take a \.tflite"):
+        model.predict_pixels(pixels)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "saved"])
+def test_model_that_needs_tensorflow_is_one_line_where_there_is_none(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    if name == "saved":
+        path.mkdir()
+        (path / "saved_model.pb").touch()
+        add_to_saved_model(path, METADATA)
+    else:
+        add_to_archive(path, METADATA)
+    code = (
+        "import sys; sys.modules.update(tensorflow=None, keras=None)\n"
+        "from keras_flowers.commands import exit, predict\n"
+        f"exit.exit_with(lambda: predict.main(['x.jpg', '--model', {str(path)!r}]))"
+    )
+    root = str(Path(keras_flowers.__file__).parents[1])
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 2
+    assert process.stderr.startswith("error: this needs the package ")
+    assert process.stderr.count("\n") == 1
 
 
 def test_saved_model_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -345,6 +591,27 @@ def test_folder_without_a_model_is_refused(tmp_path: Path) -> None:
         load_classifier(tmp_path)
 
 
+def test_model_in_a_folder_is_taken_and_said(
+    colour_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("b_int8.tflite", "a_float32.tflite"):
+        shutil.copy(colour_model, tmp_path / name)
+    with caplog.at_level("WARNING"):
+        assert load_classifier(tmp_path).origin.path == tmp_path / "a_float32.tflite"
+    assert f"uses {tmp_path / 'a_float32.tflite'}" in caplog.text
+
+
+def test_models_of_a_folder_come_with_those_first_that_need_no_tensorflow(tmp_path: Path) -> None:
+    names = ["m_float16.tflite", "m_float32.tflite", "m_int8.tflite", "teacher.keras"]
+    for name in [*names, "notes.txt"]:
+        (tmp_path / name).touch()
+    (tmp_path / "saved_model" / "1").mkdir(parents=True)
+    (tmp_path / "saved_model" / "1" / "saved_model.pb").touch()
+    expected = [*(tmp_path / name for name in names), tmp_path / "saved_model" / "1"]
+    assert models_in(tmp_path) == expected
+    assert models_in(tmp_path / "saved_model" / "1") == [tmp_path / "saved_model" / "1"]
+
+
 def test_other_endings_are_refused(tmp_path: Path) -> None:
     (tmp_path / "model.h5").touch()
     with pytest.raises(UserError, match="is not a model"):
@@ -418,6 +685,21 @@ def test_archive_that_cannot_be_read_is_refused(
         data[data.index(b"PK\x01\x02") + place + 2] = value
     path.write_bytes(data)
     with pytest.raises(UserError, match=r"model\.tflite cannot be read .*export it again"):
+        load_classifier(path)
+
+
+def test_member_that_ends_too_early_is_refused_with_the_reason(
+    colour_model: Path, tmp_path: Path
+) -> None:
+    path = bare(colour_model, tmp_path / "model.tflite")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("labels.txt", "cyan\nmagenta\nyellow\n")
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    # The directory says that the member is longer than the file.
+    data[entry + 20 : entry + 28] = (10_000).to_bytes(4, "little") * 2
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"cannot be read \(EOFError\); copy or export it again"):
         load_classifier(path)
 
 
