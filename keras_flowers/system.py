@@ -32,7 +32,7 @@ def import_tensorflow() -> None:
     Raises:
         UserError: They are not installed.
     """
-    if "tensorflow" in sys.modules:
+    if sys.modules.get("tensorflow") and sys.modules.get("keras"):
         return
     # Errors too: those that matter are exceptions as well, those that do not puzzle people.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

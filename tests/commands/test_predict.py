@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import os
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -489,6 +491,111 @@ def test_progress_is_shown_on_a_terminal_and_gives_way_to_the_rows(
     assert "\r" not in output.out
 
 
+def test_one_that_could_not_be_read_is_said_in_the_singular(
+    run: Any, colour_photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (colour_photos / "empty.jpg").touch()
+    assert run(colour_photos) == 1
+    error = capsys.readouterr().err
+    assert error.endswith("; 1 could not be read; its row says why\n")
+
+
+def test_format_is_an_option(
+    run: Any, colour_photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(colour_photos, "--format", "json")
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == list(COLOURS)
+    run(colour_photos, "--format", "jsonl")
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["name"] for line in lines] == list(COLOURS)
+    run(colour_photos, "--format", "csv")
+    assert [row["name"] for row in rows_of(capsys.readouterr().out)] == list(COLOURS)
+    run(colour_photos, "--json", "--output", "rows.json")
+    with open("rows.json", encoding="utf-8") as file:
+        assert [row["name"] for row in json.load(file)] == list(COLOURS)
+
+
+def test_pattern_that_the_shell_did_not_expand_is_expanded(
+    run: Any, colour_photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(colour_photos / "*a*.png", "--csv") == 0
+    assert [row["name"] for row in rows_of(capsys.readouterr().out)] == ["cyan", "magenta"]
+    assert run(colour_photos / "m*.png", "--no_chart") == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("magenta.png: magenta")
+    with pytest.raises(UserError, match="does not exist"):
+        run(colour_photos / "z*.png")
+    # A photo of that very name is that photo.
+    (colour_photos / "cyan.png").rename(colour_photos / "[abc].png")
+    assert run(colour_photos / "[abc].png", "--no_chart") == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("[abc].png: cyan")
+
+
+def test_url_is_answered_with_what_to_do(
+    run: Any, colour_photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError, match=r"^https://a\.org/b\.jpg is a URL; download it first"):
+        run("https://a.org/b.jpg")
+    assert run("https://a.org/b.jpg", colour_photos / "cyan.png", "--csv") == 1
+    assert rows_of(capsys.readouterr().out)[0]["error"].startswith("is a URL; download it first")
+
+
+def test_model_in_the_place_of_a_photo_is_answered_with_what_to_write(
+    run: Any, colour_photos: Path, colour_model: Path, tmp_path: Path
+) -> None:
+    photo = colour_photos / "cyan.png"
+    reason = rf"is a model, not a photo; write: keras-flowers predict {photo} --model "
+    Path("checkpoint.pth").touch()
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "model.keras").touch()
+    for model in (colour_model, "checkpoint.pth", folder):
+        with pytest.raises(UserError, match=reason + re.escape(str(model))):
+            predict.main([str(photo), str(model)])
+
+
+def test_folder_of_models_is_taken_as_the_model(
+    colour_model: Path, colour_photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(colour_photos / "cyan.png"), "--format", "json"]
+    assert predict.main([*arguments, "--model", str(colour_model.parent)]) == 0
+    output = capsys.readouterr()
+    assert json.loads(output.out)[0]["name"] == "cyan"
+    assert output.err == f"uses {colour_model}\n"
+
+
+def test_charts_in_a_folder_are_no_photos(
+    run: Any, colour_photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(colour_photos)
+    assert run("cyan.png") == 0
+    capsys.readouterr()
+    assert run(".", "--csv") == 0
+    output = capsys.readouterr()
+    assert [row["name"] for row in rows_of(output.out)] == list(COLOURS)
+    assert output.err.startswith("left out 1 of our own charts in .\n3 of 3 photos named")
+    # Asked for by name, it is named.
+    assert run("cyan_flower.png", "--no_chart") == 0
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_stop_nothing(
+    closed: str, colour_model: Path, colour_photos: Path
+) -> None:
+    program = f"{sys.executable} -m keras_flowers.predict"
+    arguments = f"{colour_photos} --model {colour_model} --output rows.csv {closed}"
+    root = str(Path(predict.__file__).parents[2])
+    process = subprocess.run(
+        f"{program} {arguments}",
+        shell=True,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    assert "Traceback" not in process.stderr
+    assert [row["name"] for row in rows_of(Path("rows.csv").read_text())] == list(COLOURS)
+
+
 # The camera.
 
 
@@ -536,6 +643,8 @@ def test_camera_answers_once_a_second_with_what_it_sees_then(
         (["a.jpg", "b.jpg", "--chart", "c.png"], "--chart draws a single photo"),
         (["-", "-"], "name it once"),
         (["a.jpg", "--top_k", "0"], "--top_k is 0"),
+        (["a.jpg", "--scale", "0", "0"], "cannot be scaled"),
+        (["a.jpg", "--output", "a.xlsx"], r"cannot be written as a\.xlsx"),
         (["a.jpg", "--category_names", "none.json"], "none.json does not exist"),
     ],
 )
@@ -547,7 +656,17 @@ def test_options_that_make_no_sense_are_said(
         run(*arguments)
 
 
-@pytest.mark.parametrize("arguments", [["--colour"], ["--csv", "--json", "a.jpg"], ["--top"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--colour"],
+        ["--csv", "--json", "a.jpg"],
+        ["--csv", "--format", "json", "a.jpg"],
+        ["--format", "xml", "a.jpg"],
+        ["--scale", "a", "b", "a.jpg"],
+        ["--top"],
+    ],
+)
 def test_unknown_options_are_refused(run: Any, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         run(*arguments)

@@ -25,8 +25,18 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from bad_photos import encode, grey_16_bits, picture, png_file, raw_png, transparent_palette
-from PIL import Image
+from bad_photos import (
+    P3,
+    encode,
+    grey_16_bits,
+    ink_profile,
+    matrix_profile,
+    picture,
+    png_file,
+    raw_png,
+    transparent_palette,
+)
+from PIL import Image, features
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference.bulk import PhotoInput, predict_photos
@@ -126,6 +136,9 @@ def make_photos() -> dict[str, list[bytes]]:
             encode(colour, "JPEG", progressive=True, quality=95, subsampling=0),
             encode(colour.convert("CMYK"), "JPEG"),
             encode(colour.convert("L"), "JPEG", restart_marker_blocks=1),
+            encode(colour, "JPEG", icc_profile=matrix_profile(P3, 2.2)),
+            encode(colour.convert("CMYK"), "JPEG", icc_profile=ink_profile({})),
+            encode(colour, "MPO", **animated),
         ],
         "PNG": [
             encode(colour, "PNG", exif=exif),
@@ -146,7 +159,8 @@ def make_photos() -> dict[str, list[bytes]]:
             encode(colour, "TIFF", compression=one)
             for one in ("raw", "tiff_lzw", "jpeg", "tiff_deflate", "packbits")
         ],
-        "BMP": [encode(colour, "BMP"), encode(colour.convert("P"), "BMP")],
+        "BMP": [encode(colour, "BMP"), encode(colour.convert("P"), "BMP"), encode(colour, "DIB")],
+        **({"AVIF": [encode(colour, "AVIF", exif=exif)]} if features.check("avif") else {}),
     }
 
 
@@ -208,7 +222,7 @@ def photo_case(folder: Path) -> Case:
 
     def run(number: int) -> None:
         choose = random.Random(number)
-        kind = choose.choice(["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
+        kind = choose.choice(list(photos))
         data = mutated(choose, choose.choice(photos[kind]), everything)
         if kind == "PNG" and choose.random() < 0.5:
             data = with_right_checksums(data)

@@ -168,7 +168,7 @@ def test_representations_are_short(colour_model: Path, colour_photos: Path) -> N
 def test_prediction_is_a_picture_in_a_notebook(colour_model: Path, colour_photos: Path) -> None:
     model = load_classifier(colour_model)
     path = colour_photos / "magenta.png"
-    for photo in (path, path.read_bytes(), Image.open(path), open(path, "rb")):
+    for photo in (path, path.read_bytes(), Image.open(path), io.BytesIO(path.read_bytes())):
         answer = model.predict(photo)
         with Image.open(io.BytesIO(answer._repr_png_())) as picture:
             magenta = [c for c in picture.convert("RGB").getdata() if c == COLOURS["magenta"]]
