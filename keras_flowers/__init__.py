@@ -27,19 +27,37 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from keras_flowers.errors import UserError as UserError
+    from keras_flowers.export.export import export_model as export_model
+    from keras_flowers.export.verify import verify_model as verify_model
     from keras_flowers.inference.classifier import Classifier as Classifier
     from keras_flowers.inference.classifier import load_classifier as load_classifier
     from keras_flowers.inference.prediction import Prediction as Prediction
     from keras_flowers.training.config import TrainConfig as TrainConfig
+    from keras_flowers.training.evaluate import evaluate_model as evaluate_model
+    from keras_flowers.training.train import train_model as train_model
 
 _MODULES = {
     "Classifier": "inference.classifier",
     "Prediction": "inference.prediction",
     "TrainConfig": "training.config",
     "UserError": "errors",
+    "evaluate_model": "training.evaluate",
+    "export_model": "export.export",
     "load_classifier": "inference.classifier",
+    "train_model": "training.train",
+    "verify_model": "export.verify",
 }
-__all__ = ["Classifier", "Prediction", "TrainConfig", "UserError", "load_classifier"]
+__all__ = [
+    "Classifier",
+    "Prediction",
+    "TrainConfig",
+    "UserError",
+    "evaluate_model",
+    "export_model",
+    "load_classifier",
+    "train_model",
+    "verify_model",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 import keras_flowers
 from keras_flowers.__main__ import COMMANDS, HELP, main
+from keras_flowers.commands.completion import SHELLS, write_completion
 from keras_flowers.errors import UserError
 
 ROOT = Path(keras_flowers.__file__).parents[1]
@@ -21,6 +23,19 @@ def run(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *(["-c", code] if code else ["-m", "keras_flowers"]), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_main_and_a_parser_of_its_own_name(name: str) -> None:
+    module = importlib.import_module(f"keras_flowers.commands.{name}")
+    assert callable(module.main)
+    assert module.parser().prog == f"keras-flowers {name}"
+
+
+def test_every_command_module_has_a_row() -> None:
+    shared = {"__init__", "exit", "messages", "completion", "rows"}
+    files = {path.stem for path in (ROOT / "keras_flowers" / "commands").glob("*.py")}
+    assert files - shared == set(COMMANDS)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
@@ -91,6 +106,16 @@ def test_command_s_own_word_is_said_after_ctrl_c() -> None:
     process = run(code=code)
     assert process.returncode == 130
     assert process.stderr.strip() == "stopped; two epochs are kept"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion_is_a_script_with_all_commands(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("shtab")
+    write_completion([shell], COMMANDS)
+    script = capsys.readouterr().out
+    assert all(name in script for name in (*COMMANDS, "no_chart", "learning_rate"))
 
 
 def test_completion_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:

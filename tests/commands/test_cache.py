@@ -1,0 +1,109 @@
+"""`keras-flowers cache`: what is kept, how large and how old it is, and how it goes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_flowers.commands import cache
+from keras_flowers.training.feature_cache import FeatureCache
+
+HOURS = 3600.0
+
+
+def write(folder: Path, split: str, photos: int, age: float) -> None:
+    """Caches some features; `age` in seconds."""
+    before = set(folder.glob("features/*"))
+    FeatureCache(folder / "features").write(
+        {"trunk": "0123456789abcdef", "dataset": "oxford_flowers102/2.1.1", "split": split},
+        [f"photo {number}" for number in range(photos)],
+        np.zeros((photos, 1000), np.float16),
+        np.zeros(photos, np.int64),
+    )
+    for path in set(folder.glob("features/*")) - before:
+        os.utime(path, (time.time() - age,) * 2)
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Path:
+    write(tmp_path, "train", 500, 5 * HOURS)
+    write(tmp_path, "validation", 100, 49 * HOURS)
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str) -> int:
+    return cache.main([*arguments, "--cache_dir", str(folder)])
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    return {one.split: one.bytes for one in FeatureCache(folder / "features").entries()}
+
+
+def test_table_has_size_age_and_origin_the_latest_first(
+    filled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (filled / "features" / "left.npy").write_bytes(bytes(10))
+    os.utime(filled / "features" / "left.npy", (time.time() - 200 * HOURS,) * 2)
+    assert run(filled) == 0
+    header, train, validation, damaged, empty, total = capsys.readouterr().out.splitlines()
+    assert header.split() == ["size", "age", "network", "data", "set", "split"]
+    assert train.split()[:2] == ["1.0", "MB"]
+    assert train.split()[2:] == ["5", "hours", "01234567", "oxford_flowers102/2.1.1", "train"]
+    assert validation.split()[2:4] == ["2", "days"]
+    assert damaged.split() == ["10", "B", "8", "days", "damaged"]
+    assert (empty, total) == ("", f"1.2 MB in {filled / 'features'}")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--clear"], ["--limit", "1GB"]])
+def test_empty_cache_is_no_error(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, *arguments) == 0
+    assert str(tmp_path / "features") in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_clear_deletes_features_and_nothing_else(
+    filled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (filled / "features" / "notes.txt").touch()
+    (filled / "other").touch()
+    assert run(filled, "--clear") == 0
+    assert capsys.readouterr().out.startswith("deleted 1.2 MB; 0 B are left in ")
+    assert sorted(path.name for path in filled.rglob("*.*")) == ["notes.txt"]
+    assert (filled / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("limit", "left"),
+    [("5MB", {"train", "validation"}), ("1.1MB", {"train"}), ("1kB", set()), ("0", set())],
+)
+def test_limit_deletes_the_oldest_first(filled: Path, limit: str, left: set[str]) -> None:
+    assert run(filled, "--limit", limit) == 0
+    assert sizes(filled).keys() == left
+    assert sum(sizes(filled).values()) <= cache.parse_size(limit)
+
+
+@pytest.mark.parametrize("size", ["", "much", "-1MB", "5XB", "1 2"])
+def test_size_that_is_none_is_refused(
+    tmp_path: Path, size: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(tmp_path, f"--limit={size}")
+    assert ended.value.code == 2
+    assert "expected a size such as 500MB" in capsys.readouterr().err
+
+
+def test_listing_loads_no_tensorflow(filled: Path) -> None:
+    code = (
+        "import sys; from keras_flowers.commands import cache\n"
+        "cache.main(['--cache_dir', sys.argv[1]])\n"
+        "assert not {'tensorflow', 'keras'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code, str(filled)], check=True)
