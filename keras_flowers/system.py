@@ -29,21 +29,38 @@ def import_tensorflow() -> None:
     TensorFlow 2.21 writes ten lines about CPU instructions and missing GPUs to standard error at
     every start; half of them come before any setting could stop them.
 
-    Raises:
-        UserError: They are not installed.
-    """
-    if sys.modules.get("tensorflow") and sys.modules.get("keras"):
-        return
-    # Errors too: those that matter are exceptions as well, those that do not puzzle people.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        with standard_error_held_back():
-            import keras  # noqa: F401
-            import tensorflow as tf
+    Keras is set to what this package needs, for the process: its `keras.json` and `$KERAS_BACKEND`
+    are made for the user's other work, and may ask for another backend, 64-bit numbers or channels
+    before pixels.
 
-            tf.config.list_physical_devices()  # looks for GPUs once, and reports on the way
+    Raises:
+        UserError: They are not installed, or the program runs Keras on another backend already.
+    """
+    if not sys.modules.get("keras"):
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+    try:
+        if not (sys.modules.get("tensorflow") and sys.modules.get("keras")):
+            _import_silently()
+        import keras
     except ImportError as error:
         raise missing_extra(error.name or "tensorflow", "train") from None
+    if keras.config.backend() != "tensorflow":
+        raise UserError(
+            f"this program has imported Keras with the backend {keras.config.backend()}; expected "
+            "tensorflow: set KERAS_BACKEND=tensorflow before, or start a process of its own"
+        )
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
+
+
+def _import_silently() -> None:
+    # Errors too: those that matter are exceptions as well, those that do not puzzle people.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with standard_error_held_back():
+        import keras  # noqa: F401
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()  # looks for GPUs once, and reports on the way
 
 
 def load_keras(path: Path) -> keras.Model:

@@ -41,6 +41,8 @@ def start(folder: Path) -> tuple[int, int]:
     from keras_flowers.training import fit
 
     try:
+        # Under nohup, and in some CI runners, it is ignored: a Ctrl-C would then do nothing.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.close(events)
         folder.mkdir(exist_ok=True)
         os.chdir(folder)
@@ -128,7 +130,10 @@ def main(folder: Path, kills: int, seed: int) -> dict[str, int]:
     choose = random.Random(seed)
     found = {"killed": 0, "stopped": 0, "ended": 0, "weights": 0, "files": 0}
     code, left = -1, events
-    while found["killed"] < kills or code != 0:
+    # Each round kills, stops by Ctrl-C (every fourth) or comes to the end.
+    for _ in range(3 * kills + 10):
+        if found["killed"] == kills and code == 0:
+            break
         # Ctrl-C now and then.
         number = signal.SIGINT if (found["killed"] + found["stopped"]) % 4 == 1 else signal.SIGKILL
         kill_at = choose.randint(1, left) if found["killed"] < kills else None
@@ -155,6 +160,8 @@ def main(folder: Path, kills: int, seed: int) -> dict[str, int]:
         # Cython's note, which quotes a name, has another traceback before it.
         more = log.count("Traceback") - log.count("Exception ignored in")
         assert 0 <= more <= log.count("Exception ignored in: '"), log
+    else:
+        raise AssertionError(f"after {3 * kills + 10} rounds: {found}")
     return found
 
 

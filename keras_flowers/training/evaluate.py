@@ -71,6 +71,9 @@ def evaluate_model(
         dataset: TFDS data set; None: the one that the model was trained on, in the same version.
         data_dir: Where TFDS keeps it; None: where training had it from, or TFDS's own folder.
 
+    Returns:
+        The scores, the confusion matrix, and the answer for each photo.
+
     Raises:
         UserError: The model cannot be loaded, the data set cannot be had, or their classes differ.
     """

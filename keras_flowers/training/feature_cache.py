@@ -141,7 +141,7 @@ class FeatureCache:
         missing = piece < 0
         if missing.any():
             return CachedView(None, labels, missing)
-        if len(pieces) == 1 and (row == np.arange(len(pieces[0]))[: len(row)]).all():
+        if len(pieces) == 1 and np.array_equal(row, np.arange(len(pieces[0]))):
             return CachedView(pieces[0], labels, missing)
         return CachedView(PiecedRows(pieces, piece, row), labels, missing)
 

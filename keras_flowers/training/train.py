@@ -89,6 +89,9 @@ def train_model(config: TrainConfig) -> TrainResult:
     Args:
         config: The settings.
 
+    Returns:
+        The finished run, its scores and its temperature.
+
     Raises:
         UserError: A setting, the data set or the run's folder does not allow it.
     """

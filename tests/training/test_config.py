@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from keras_flowers.commands.train import parse_arguments
 from keras_flowers.errors import UserError
 from keras_flowers.training.bases import BASES
-from keras_flowers.training.config import TrainConfig, from_settings
+from keras_flowers.training.config import ResolvedConfig, TrainConfig, from_settings
+from keras_flowers.training.train import epochs_for
+from keras_flowers.training.views import LARGEST_SEED, View, seed_of
 
 
 def parse(*argv: str) -> TrainConfig:
@@ -66,6 +69,110 @@ def test_values_out_of_range_are_named(option: str, value: str) -> None:
     with pytest.raises(UserError, match=option) as refused:
         parse(option, value)
     assert value in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "inside", "outside"),
+    [
+        ("image_size", (32, 1024), (31, 1025)),
+        ("dropout", (0.0, 0.999), (-0.001, 1.0)),
+        ("views", (1, 100), (0, 101)),
+        ("epochs", (1, 10_000), (0, 10_001)),
+        ("batch_size", (1, 100_000), (0, 100_001)),
+        ("learning_rate", (1e-9, 99.9), (0.0, 100.0)),
+        ("weight_decay", (0.0, 99.9), (-0.001, 100.0)),
+        ("label_smoothing", (0.0, 0.999), (-0.001, 1.0)),
+        ("shrinkage", (1e-9, 1e9), (0.0, math.inf)),
+        ("temperature", (1e-9, 1e9), (0.0, math.inf)),
+        ("distillation_temperature", (1.0, 1e9), (0.999, math.inf)),
+        ("fine_tune_views", (1, 998), (0, 999)),
+        ("fine_tune_epochs", (1, 998), (0, 999)),
+        ("fine_tune_learning_rate", (1e-9, 99.9), (0.0, 100.0)),
+        ("seed", (0, 2**20 - 1), (-1, 2**20)),
+    ],
+)
+def test_both_ends_of_a_range_are_where_the_message_says(
+    option: str, inside: tuple[float, float], outside: tuple[float, float]
+) -> None:
+    for value in inside:
+        assert getattr(TrainConfig(**{option: value}), option) == value
+    for value in outside:
+        with pytest.raises(UserError, match=f"--{option}: expected .*, got {value}"):
+            TrainConfig(**{option: value})
+
+
+def test_range_is_tried_for_every_number() -> None:
+    tried = test_both_ends_of_a_range_are_where_the_message_says.pytestmark[0].args[1]
+    numbers = {
+        field.name
+        for field in dataclasses.fields(TrainConfig)
+        if type(field.default) in (int, float)
+        or field.name in ("image_size", "epochs", "temperature")
+    }
+    assert {name for name, *_ in tried} == numbers
+
+
+def test_view_of_one_seed_is_never_one_of_another() -> None:
+    most = TrainConfig(fine_tune_views=998).fine_tune_views
+    assert seed_of(0, View.random(most - 1)) < seed_of(1, View.FULL)
+    assert seed_of(LARGEST_SEED, View.random(most - 1)) < 2**31
+    assert View.is_random(View.random(0))
+    assert not View.is_random(View.FLIPPED)
+
+
+def test_unknown_base_is_answered_with_the_nearest_names() -> None:
+    with pytest.raises(UserError) as refused:
+        parse("--base", "MobilNetV2")
+    assert "did you mean MobileNetV2, " in str(refused.value)
+    assert "keras-flowers train --help" in str(refused.value)
+    assert len(str(refused.value)) < 250
+    with pytest.raises(UserError, match="'xyz' is not known; keras-flowers train --help"):
+        parse("--base", "xyz")
+
+
+def test_help_shows_the_options_in_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--help")
+    text = capsys.readouterr().out
+    assert text.startswith("usage: keras-flowers train ")
+    groups = ["data:", "network:", "learning:", "fine-tuning:", "where things go:", "bases:"]
+    places = [text.index(f"\n{group}\n") for group in groups]
+    assert places == sorted(places)
+    for word in (" STR", " INT", " FLOAT", "python -m"):
+        assert word not in text
+
+
+def test_temperature_of_a_run_is_taken_over_where_other_photos_are_learned_from(
+    tmp_path: Path,
+) -> None:
+    config = ResolvedConfig(TrainConfig(seed=7), image_size=224, epochs=5)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"settings": config.settings()}))
+    options = ("--config", str(file), "--train_split", "train+validation")
+    assert parse(*options).temperature is None
+    (tmp_path / "metrics.json").write_text('{"scores": {}, "temperature": 0.25}')
+    assert parse(*options) == dataclasses.replace(
+        config.asked, image_size=224, epochs=5, temperature=0.25, train_split="train+validation"
+    )
+    assert parse(*options, "--temperature", "2").temperature == 2
+    # On the same photos it is fitted again, as the settings may be others.
+    assert parse("--config", str(file), "--seed", "1").temperature is None
+
+
+def test_config_of_an_earlier_version_is_understood(tmp_path: Path) -> None:
+    settings = {**dataclasses.asdict(TrainConfig()), "demo": False, "temperature": 0.264}
+    (tmp_path / "config.json").write_text(json.dumps({"settings": settings}))
+    assert parse("--config", str(tmp_path / "config.json")) == TrainConfig(temperature=0.264)
+
+
+@pytest.mark.parametrize(
+    ("photos", "views", "epochs"),
+    [(1, 1, 80), (64, 4, 80), (65, 4, 40), (1020, 4, 5), (100_000, 4, 5)],
+)
+def test_few_photos_are_passed_over_more_often(photos: int, views: int, epochs: int) -> None:
+    found = epochs_for(photos * views, TrainConfig().batch_size)
+    assert found == epochs
+    assert found * -(-photos * views // 256) >= 80
 
 
 def test_a_run_is_repeated_from_its_config_file(tmp_path: Path) -> None:
