@@ -276,30 +276,3 @@ def size_of(path: Path) -> int:
     """Bytes of a file, or of all files in a folder."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-# Until the export moves over to `Run`.
-
-FINISHED = "metrics.json"
-SAVED_MODEL_FOLDER, SAVED_MODEL_VERSION = SAVED_MODEL_PLACE.parts
-
-
-def find_model(path: Path) -> Path:
-    """The `.keras` file that `path` is, or that lies in the run folder `path`."""
-    return Run.open(path).model_path
-
-
-def name_of(model_path: Path) -> str:
-    """What the exported files are called."""
-    return Run.open(model_path).name
-
-
-def settings_of(model_path: Path) -> dict[str, Any]:
-    """The settings of the run that a model lies in; empty for a model outside of one."""
-    return Run.open(model_path).settings
-
-
-def load_model(model_path: Path) -> tuple[keras.Model, Metadata]:
-    """Loads a model that training wrote."""
-    run = Run.open(model_path)
-    return run.load_model(), run.metadata

@@ -39,6 +39,33 @@ def test_interval_never_leaves_0_to_1() -> None:
     assert metrics.wilson_interval(10, 10).low < 0.75
 
 
+def test_interval_of_the_mean_per_class_is_that_of_its_classes() -> None:
+    share = metrics.score(PROBABILITIES, LABELS).per_class
+    # 1 of 2, 1 of 1 and 1 of 1, with two hits and two misses more in each: 3/6, 3/5 and 3/5.
+    variance = 0.5 * 0.5 / 2 + 2 * 0.6 * 0.4 / 1
+    assert share.low == pytest.approx(5 / 6 - 1.959964 * variance**0.5 / 3)
+    assert share.high == 1.0
+    labels = np.repeat(np.arange(2), 50)
+    answers = np.eye(2, dtype=np.float32)[np.r_[labels[:90], 1 - labels[90:]]]
+    share = metrics.score(answers, labels).per_class  # 50 of 50 and 40 of 50
+    half = 1.959964 * ((52 / 54 * 2 / 54 + 42 / 54 * 12 / 54) / 50) ** 0.5 / 2
+    assert (share.value, share.low, share.high) == pytest.approx((0.9, 0.9 - half, 0.9 + half))
+
+
+def test_class_without_photos_is_left_out_of_the_mean() -> None:
+    answers = np.eye(4, dtype=np.float32)[[0, 0, 3]]
+    assert metrics.score(answers, np.array([0, 0, 2])).per_class.value == 0.5
+
+
+def test_printed_scores_are_these(capsys: pytest.CaptureFixture[str]) -> None:
+    assert str(metrics.score(PROBABILITIES, LABELS)).splitlines() == [
+        "  top-1               75.00%  (95 % interval 30.1% to 95.4%)",
+        "  top-5               100.00%  (95 % interval 51.0% to 100.0%)",
+        "  mean per class      83.33%  (95 % interval 32.5% to 100.0%)",
+        "  calibration error   17.50%",
+    ]
+
+
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     sure = np.tile(np.float32([0.9, 0.1]), (10, 1))
     labels = np.array([0] * 6 + [1] * 4)

@@ -8,7 +8,7 @@ import json
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from keras_flowers.inference.classifier import load_classifier
 from keras_flowers.inference.metadata import read_metadata
 from keras_flowers.training import data, synthetic, tf_image, train
 from keras_flowers.training.batches import CachedFeatures
-from keras_flowers.training.config import TrainConfig
+from keras_flowers.training.config import ResolvedConfig, TrainConfig
 from keras_flowers.training.evaluate import predict_dataset
 from keras_flowers.training.feature_cache import NpyRows
 from keras_flowers.training.features import FeatureExtractor
@@ -320,6 +320,49 @@ def test_rows_on_disk_are_those_of_the_array(tmp_path: Path) -> None:
         NpyRows(tmp_path / "rows.npy")
 
 
+def test_features_that_are_streamed_are_those_that_are_cached_and_leave_nothing(
+    parts: tuple, tmp_path: Path
+) -> None:
+    _, trunk, _, photos, kept = parts
+    batches = list(FeatureExtractor(trunk, seed=0, folder=tmp_path).stream(photos, 64))
+    assert [len(labels) for _, labels in batches] == [64, 64, 32]
+    rows, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
+    np.testing.assert_array_equal(rows, np.asarray(kept.views[0][:], np.float32))
+    np.testing.assert_array_equal(labels, kept.labels)
+    assert rows.dtype == np.float32
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interruption_loses_no_more_than_a_piece(
+    parts: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, trunk, _, photos, _ = parts
+    views = [View.FULL, View.random(0)]
+    whole = FeatureExtractor(trunk, seed=0, folder=tmp_path / "whole").features(photos, views)
+    monkeypatch.setattr("keras_flowers.training.feature_cache._PIECE_PHOTOS", 48)
+    monkeypatch.setattr("keras_flowers.training.features.photos_at_a_time", lambda *_: 20)
+    extractor = FeatureExtractor(trunk, seed=0, folder=tmp_path / "pieces")
+    run, _ = extractor._engine
+    passed: list[int] = []
+
+    def interrupted(pixels: np.ndarray) -> np.ndarray:
+        if len(passed) == 5:  # of 8 batches: 100 photos, so that two pieces of 48 are whole
+            raise KeyboardInterrupt
+        passed.append(len(pixels))
+        return run(pixels)
+
+    extractor.__dict__["_engine"] = (interrupted, "a test")
+    with pytest.raises(KeyboardInterrupt):
+        extractor.features(photos, views)
+    again: list[int] = []
+    extractor.__dict__["_engine"] = (lambda pixels: again.append(len(pixels)) or run(pixels), "")
+    found = extractor.features(photos, views)
+    assert sum(again) == 2 * (160 - 96)
+    for one, other in zip(found.views, whole.views, strict=True):
+        np.testing.assert_array_equal(one[:], other[:])
+    np.testing.assert_array_equal(found.labels, whole.labels)
+
+
 def test_damaged_features_are_found_said_and_made_again(
     parts: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -485,6 +528,47 @@ def test_whitened_features_vary_equally_within_the_classes() -> None:
     classes = np.tile(labels, 2)
     rest = rows - np.stack([rows[classes == c].mean(0) for c in range(4)])[classes]
     np.testing.assert_allclose(rest.T @ rest / len(rest), np.eye(6), atol=0.05)
+
+
+def test_whitening_is_the_inverse_root_of_the_correlation_with_shrinkage_on_its_diagonal() -> None:
+    random = np.random.default_rng(1)
+    labels = np.arange(40) % 4
+    views = [random.normal(3, [1, 5, 0.2], (40, 3)).astype(np.float16) for _ in range(2)]
+    features = CachedFeatures(views, labels)
+    whitening = fit_whitening(measure_moments(features, 4), TrainConfig().shrinkage)
+    rows, classes = np.concatenate(views).astype(np.float64), np.tile(labels, 2)
+    means = np.stack([rows[classes == one].mean(axis=0) for one in range(4)])
+    covariance = np.cov((rows - means[classes]).T, bias=True)
+    deviations = np.sqrt(covariance.diagonal())
+    correlation = covariance / np.outer(deviations, deviations) + np.eye(3)  # the default is 1
+    expected = np.linalg.inv(np.linalg.cholesky(correlation)) / deviations
+    np.testing.assert_allclose(whitening.matrix, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(whitening.centre, means.mean(axis=0), rtol=1e-5)
+
+
+def test_default_views_are_the_whole_its_mirror_image_and_two_crops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, list[int]]] = []
+
+    class Extractor:
+        def features(self, photos: str, views: Sequence[int]) -> None:
+            asked.append((photos, list(views)))
+
+    monkeypatch.setattr("keras_flowers.training.model.split_at", lambda *_: (None, None))
+    splits: Any = train.Splits("train", "validation", "test")  # type: ignore[arg-type]
+    config = ResolvedConfig(TrainConfig(), 224, 5)
+    train._features(config, splits, None, lambda _: Extractor())
+    crops = [View.random(0), View.random(1)]
+    assert asked == [("train", [View.FULL, View.FLIPPED, *crops]), ("validation", [View.FULL])]
+
+
+def test_curves_show_losses_that_can_be_compared() -> None:
+    row = {"epoch": 1, "loss": 0.9, "accuracy": 1.0, "val_accuracy": 0.9}
+    found = train._comparable([{**row, "log_loss": 0.1, "val_log_loss": 0.2}])
+    assert (found[0]["loss"], found[0]["val_loss"]) == (0.1, 0.2)
+    # Of a teacher's student or an earlier version: nothing to compare is drawn.
+    assert train._comparable([{**row, "val_loss": 1.57}]) == [row]
 
 
 def test_photos_that_do_not_differ_within_a_class_are_said() -> None:
