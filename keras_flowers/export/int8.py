@@ -1,27 +1,27 @@
 """Keras model -> full-integer TFLite that names flowers as well as the Keras model.
 
-TensorFlow's converter alone loses 24 points of accuracy with MobileNetV2. Four things are done
-first; each is the same function, but for what they correct.
+TensorFlow's converter alone loses 24 points of accuracy with MobileNetV2. Four steps come first.
+None of them changes the function of the model, apart from the errors that they correct.
 
-Head. It gives features that vary little weights a hundred times those of others, and 8 bits for all
-weights of a class leave most of them 0. So the feature maps are pooled with depthwise convolutions,
-in which each feature has its own 8-bit scale: they also bring the largest value of every average to
-1, and after the square root another one brings every feature to mean 0 and variance 1. The head's
-weights take in the opposite.
+Head. The head's weights for features that vary little are a hundred times those for others, so that
+with one 8-bit scale for all weights of a class most of them would be 0. Therefore depthwise
+convolutions pool the feature maps, in which each feature has its own 8-bit scale: they also bring
+the largest value of every average to 1, and after the square root another one brings every feature
+to mean 0 and variance 1. The head's weights absorb the inverse.
 
-Streams. The maps that blocks hand on, and add up, hold what no activation bounds: the channel of
-the largest values takes the 8-bit scale for itself. Each channel is divided by its largest value
-and the convolutions that take it multiply it again: the cross-layer equalisation of Nagel et al.
+Streams. No activation bounds the maps that blocks hand on and add up, so the channel with the
+largest values takes the 8-bit scale for itself. Each channel is divided by its largest value, and
+the convolutions that read it multiply by it again: the cross-layer equalisation of Nagel et al.
 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", across additions.
 
 Kernels. Rounding every weight to the nearest of 255 values hurts where weights nearly cancel, as in
-the filters for edges of the first layers. Each error is made good by the weights after it instead,
-as photos show that they can: Frantar et al. 2022, "GPTQ: Accurate Post-Training Quantization for
-Generative Pre-trained Transformers".
+the edge filters of the first layers. The weights after it compensate for the error of each weight,
+as far as photos show that they can: Frantar et al. 2022, "GPTQ: Accurate Post-Training Quantization
+for Generative Pre-trained Transformers".
 
 Offsets. What 8 bits still change on average is corrected feature by feature, in the convolution
-before the head: the bias correction of Nagel et al., with a slope beside the offset, and measured
-on photos.
+before the head: the bias correction of Nagel et al., with a slope beside the offset, measured on
+photos.
 """
 
 from __future__ import annotations
@@ -42,9 +42,15 @@ from keras_flowers.training.model import FEATURES, OUTPUT, POOLED, signed_sqrt
 
 Array: TypeAlias = npt.NDArray[np.float32]
 
-_ROUNDING_PHOTOS = 16  # whose thousands of places show how the inputs of a kernel go together
-_LEAST_SHARE = 0.01  # of what is usual: what photos hardly show must not be blown up further
-_STEPS = 127  # of 8 bits, on each side of 0
+_ROUNDING_PHOTOS = 16
+"""Photos from which GPTQ learns how the inputs of a kernel go together: thousands of places."""
+
+_LEAST_SHARE = 0.01
+"""The smallest scale of a channel, as a share of a usual one. Without it, a channel that hardly
+varies on the photos would be blown up far beyond what other photos hold."""
+
+_STEPS = 127
+"""8-bit weights have so many values on each side of 0."""
 
 
 def convert_int8(model: keras.Model, photos: npt.NDArray[np.uint8]) -> bytes:
@@ -77,7 +83,7 @@ def convert_int8(model: keras.Model, photos: npt.NDArray[np.uint8]) -> bytes:
     scale, offset = np.sqrt(strength) / deviation, -mean / deviation
     trunk = keras.Model(rounded.inputs[0], _level(features, scale, offset))
     # The ranges that some photos show will do to find out what 8 bits change.
-    draft = LiteRTModel(_quantised(trunk, photos[::4], tf.float32), workers=available_cores())
+    draft = LiteRTModel(_quantise(trunk, photos[::4], tf.float32), workers=available_cores())
     (rough,) = draft(photos)
     slope, shift = _least_squares(rough, (exact - mean) / deviation)
     level = _level(features, slope * scale, slope * offset + shift)
@@ -85,7 +91,7 @@ def convert_int8(model: keras.Model, photos: npt.NDArray[np.uint8]) -> bytes:
     head = keras.layers.Dense(len(bias), activation="softmax", name=OUTPUT)
     levelled = keras.Model(rounded.inputs[0], head(level))
     head.set_weights([kernel * deviation[:, None], bias + mean @ kernel])
-    return _quantised(levelled, photos, tf.uint8)
+    return _quantise(levelled, photos, tf.uint8)
 
 
 def _predict(model: keras.Model, tensor: keras.KerasTensor, photos: npt.NDArray[np.uint8]) -> Array:
@@ -158,15 +164,15 @@ def _gptq_round(model: keras.Model, photos: npt.NDArray[np.uint8]) -> None:
     kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
     layers = [layer for layer in model.layers if isinstance(layer, kinds)]
     inputs = keras.Model(model.inputs[0], [layer.input for layer in layers])
-    grams: list[Any] = [0.0] * len(layers)
+    hessians: list[Any] = [0.0] * len(layers)
     for photo in photos:
         tensors = keras.tree.flatten(inputs(photo[None].astype(np.float32), training=False))
         for number, (layer, tensor) in enumerate(zip(layers, tensors, strict=True)):
             patches = _patches(layer, tensor)
-            grams[number] += tf.einsum("pgi,pgj->gij", patches, patches).numpy()
-    for layer, gram in zip(layers, grams, strict=True):
+            hessians[number] += tf.einsum("pgi,pgj->gij", patches, patches).numpy()
+    for layer, hessian in zip(layers, hessians, strict=True):
         kernel, *rest = layer.get_weights()
-        layer.set_weights([_rounded(kernel, gram), *rest])
+        layer.set_weights([_round_kernel(kernel, hessian), *rest])
 
 
 def _patches(layer: keras.Layer, tensor: tf.Tensor) -> tf.Tensor:
@@ -184,22 +190,24 @@ def _patches(layer: keras.Layer, tensor: tf.Tensor) -> tf.Tensor:
     return tf.reshape(patches, (-1, 1, patches.shape[-1]))
 
 
-def _rounded(kernel: Array, gram: npt.NDArray[np.floating[Any]]) -> Array:
-    """Rounds a kernel so that what comes out changes least.
+def _round_kernel(kernel: Array, hessian: npt.NDArray[np.floating[Any]]) -> Array:
+    """Rounds a kernel so that what comes out changes least: GPTQ.
 
     Args:
         kernel: [h, w, inputs, outputs].
-        gram: [groups, weights, weights], which inputs go together: sum of x x^T over patches x.
+        hessian: [groups, weights, weights] of the squared error of what comes out, up to a factor:
+            the sum of x x^T over patches x.
 
     Returns:
         The kernel, with multiples of a 127th of the largest weight of each output.
     """
-    groups, count, _ = gram.shape
+    groups, count, _ = hessian.shape
     # [groups, weights, outputs]
     rest = np.moveaxis(kernel.reshape(count, groups, -1), 1, 0).astype(np.float64)
     largest = np.abs(rest).argmax(axis=1)
     step = np.maximum(np.abs(rest).max(axis=1) / _STEPS, 1e-30)
-    damped = gram + 0.01 * np.trace(gram, axis1=1, axis2=2)[:, None, None] / count * np.eye(count)
+    mean_diagonal = np.trace(hessian, axis1=1, axis2=2)[:, None, None] / count
+    damped = hessian + 0.01 * mean_diagonal * np.eye(count)
     # Row i says how the weights after i make good an error in i.
     remedy = np.linalg.cholesky(np.linalg.inv(damped + 1e-30 * np.eye(count))).swapaxes(1, 2)
     result = np.empty_like(rest)
@@ -292,7 +300,7 @@ def _least_squares(x: Array, y: Array) -> tuple[Array, Array]:
     return slope, mean_y - slope * mean_x
 
 
-def _quantised(model: keras.Model, photos: npt.NDArray[np.uint8], output: tf.DType) -> bytes:
+def _quantise(model: keras.Model, photos: npt.NDArray[np.uint8], output: tf.DType) -> bytes:
     def representative() -> Iterator[list[Array]]:
         for photo in photos:
             yield [photo[None].astype(np.float32)]

@@ -4,15 +4,17 @@ MediaPipe Tasks, ML Kit and Android Studio read it: tables that say what goes in
 in the model's own FlatBuffer, and the label files in a zip archive behind that.
 
 MediaPipe's writer needs a compiled module that its wheel lacks, and its schema module imports
-TensorFlow, so the few tables are written by hand. A field's number is its place in the table in
-`metadata_schema.fbs` (in MediaPipe's wheel under mediapipe/tasks/metadata/, schema version 1.5.0),
-counted from 0; a union counts twice, for its type and its value.
+TensorFlow, so the few tables are written by hand. The enums below are its tables and their fields:
+a field's number is its place in the table in `metadata_schema.fbs` (in MediaPipe's wheel under
+mediapipe/tasks/metadata/, schema version 1.5.0), counted from 0; a union counts twice, for its type
+and its value.
 """
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,7 +30,49 @@ languages; with the locale "la" MediaPipe gives these (`display_names_locale="la
 
 _ENTRY = "TFLITE_METADATA"
 _IDENTIFIER = b"M001"
-_PARSER_VERSION = "1.0.0"  # of the schema; nothing newer is used
+_PARSER_VERSION = "1.0.0"
+"""The oldest version of the schema that has all fields used here."""
+
+
+class _Model(IntEnum):
+    NAME, DESCRIPTION, VERSION, GRAPHS, AUTHOR, LICENSE, FILES, MIN_PARSER_VERSION = range(8)
+
+
+class _Graph(IntEnum):
+    NAME, DESCRIPTION, INPUTS, OUTPUTS = range(4)
+
+
+class _Tensor(IntEnum):
+    NAME, DESCRIPTION, DIMENSIONS, CONTENT, PROCESS_UNITS, STATS, FILES = range(7)
+
+
+class _Content(IntEnum):
+    PROPERTIES_TYPE, PROPERTIES = range(2)
+
+
+class _Image(IntEnum):
+    COLOR_SPACE, SIZE = range(2)
+
+
+class _Size(IntEnum):
+    WIDTH, HEIGHT = range(2)
+
+
+class _ProcessUnit(IntEnum):
+    OPTIONS_TYPE, OPTIONS = range(2)
+
+
+class _Normalization(IntEnum):
+    MEAN, STD = range(2)
+
+
+class _Stats(IntEnum):
+    MAX, MIN = range(2)
+
+
+class _File(IntEnum):
+    NAME, DESCRIPTION, TYPE, LOCALE = range(4)
+
 
 # Values of the schema's enums and unions.
 _TENSOR_AXIS_LABELS = np.uint8(2)
@@ -49,7 +93,7 @@ def write(path: Path, content: bytes, metadata: Metadata, *, name: str, descript
         content: An image classifier with one input, pixels 0..255 [N, H, W, 3], and one output,
             probabilities [N, classes].
         metadata: Its labels, image size and provenance.
-        name: The model's name, for people.
+        name: The model's name.
         description: What it does, was trained on, and how well it does.
     """
     scientific = _scientific_names(metadata.labels)
@@ -73,42 +117,60 @@ def _tables(metadata: Metadata, name: str, description: str, *, has_scientific: 
     """The table ModelMetadata, as a FlatBuffer of its own."""
     assert metadata.image_size is not None
     height, width = metadata.image_size
-    image: Table = {0: _RGB, 1: {0: np.uint32(width), 1: np.uint32(height)}}  # ImageProperties
+    size: Table = {_Size.WIDTH: np.uint32(width), _Size.HEIGHT: np.uint32(height)}
+    image: Table = {_Image.COLOR_SPACE: _RGB, _Image.SIZE: size}
     # Pixels go in as they are: the scaling is in the model. MediaPipe refuses a float model that
     # does not say so.
-    normalization: Table = {0: [0.0], 1: [1.0]}  # NormalizationOptions: mean, std
-    pixels: Table = {  # TensorMetadata
-        0: "pixels",
-        1: f"The whole photo, squashed to {width} x {height} (width x height), RGB, 0..255",
-        3: {0: _IMAGE_PROPERTIES, 1: image},  # Content
-        4: [{0: _NORMALIZATION_OPTIONS, 1: normalization}],  # ProcessUnit
-        5: {0: [255.0], 1: [0.0]},  # Stats: max, min
+    normalization: Table = {_Normalization.MEAN: [0.0], _Normalization.STD: [1.0]}
+    scaling: Table = {
+        _ProcessUnit.OPTIONS_TYPE: _NORMALIZATION_OPTIONS,
+        _ProcessUnit.OPTIONS: normalization,
+    }
+    pixels: Table = {
+        _Tensor.NAME: "pixels",
+        _Tensor.DESCRIPTION: f"The whole photo, squashed to {width} x {height} (width x height), "
+        "RGB, 0..255",
+        _Tensor.CONTENT: {_Content.PROPERTIES_TYPE: _IMAGE_PROPERTIES, _Content.PROPERTIES: image},
+        _Tensor.PROCESS_UNITS: [scaling],
+        _Tensor.STATS: {_Stats.MAX: [255.0], _Stats.MIN: [0.0]},
     }
     files = [_label_file(LABELS_MEMBER, "Common name of each class", "en")]
     if has_scientific:
         files.append(_label_file(SCIENTIFIC_MEMBER, "Scientific name of each class", "la"))
     probabilities: Table = {
-        0: "probabilities",
-        1: "The probability of each class, 0..1, in the order of the labels; they add up to 1",
-        3: {0: _FEATURE_PROPERTIES, 1: {}},
-        5: {0: [1.0], 1: [0.0]},
-        6: files,
+        _Tensor.NAME: "probabilities",
+        _Tensor.DESCRIPTION: "The probability of each class, 0..1, in the order of the labels; "
+        "they add up to 1",
+        _Tensor.CONTENT: {_Content.PROPERTIES_TYPE: _FEATURE_PROPERTIES, _Content.PROPERTIES: {}},
+        _Tensor.STATS: {_Stats.MAX: [1.0], _Stats.MIN: [0.0]},
+        _Tensor.FILES: files,
+    }
+    graph: Table = {
+        _Graph.NAME: name,
+        _Graph.DESCRIPTION: description,
+        _Graph.INPUTS: [pixels],
+        _Graph.OUTPUTS: [probabilities],
     }
     return _flatbuffer(
         {
-            0: name,
-            1: description,
-            2: str(metadata.provenance.get("package", "")),
-            3: [{0: name, 1: description, 2: [pixels], 3: [probabilities]}],  # SubGraphMetadata
-            4: "keras_flowers",
-            5: "Apache-2.0",
-            7: _PARSER_VERSION,
+            _Model.NAME: name,
+            _Model.DESCRIPTION: description,
+            _Model.VERSION: str(metadata.provenance.get("package", "")),
+            _Model.GRAPHS: [graph],
+            _Model.AUTHOR: "keras_flowers",
+            _Model.LICENSE: "Apache-2.0",
+            _Model.MIN_PARSER_VERSION: _PARSER_VERSION,
         }
     )
 
 
 def _label_file(name: str, description: str, locale: str) -> Table:
-    return {0: name, 1: description, 2: _TENSOR_AXIS_LABELS, 3: locale}  # AssociatedFile
+    return {
+        _File.NAME: name,
+        _File.DESCRIPTION: description,
+        _File.TYPE: _TENSOR_AXIS_LABELS,
+        _File.LOCALE: locale,
+    }
 
 
 def _flatbuffer(root: Table) -> bytes:

@@ -117,8 +117,13 @@ def _compare_all(
                 dataclasses.replace(row, reference=None, same_pixels=None, own_reading=None)
             )
     broken = [sentence for row in rows for sentence in exceeded(row)]
-    reference = f"{best.name} ({image.printable(best.path)})"
+    reference = f"{best.name} ({image.printable(_inside_run(best.path))})"
     return Report(photos.source, len(labels), reference, rows, notes + _notes(artifacts), broken)
+
+
+def _inside_run(path: Path) -> Path:
+    """The path of a version without that of the run, which whoever asks knows."""
+    return path.relative_to(path.parents[1]) if path.is_dir() else Path(path.name)
 
 
 def _load(

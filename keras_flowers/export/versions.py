@@ -18,6 +18,7 @@ from keras_flowers.inference import image
 from keras_flowers.inference.classifier import load_classifier
 from keras_flowers.inference.image import Pixels
 from keras_flowers.inference.metadata import Metadata, read_metadata
+from keras_flowers.system import standard_error_held_back
 from keras_flowers.training.run_directory import Run
 
 Probabilities: TypeAlias = npt.NDArray[np.float32]
@@ -243,7 +244,8 @@ def load_mediapipe(
 
     options = vision.ImageClassifierOptions(BaseOptions(model_asset_path=str(path)))
     try:
-        classifier = stack.enter_context(vision.ImageClassifier.create_from_options(options))
+        with standard_error_held_back(lambda line: not line.startswith(b"INFO:")):
+            classifier = stack.enter_context(vision.ImageClassifier.create_from_options(options))
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"MediaPipe cannot load {path} ({reason_of(error)}); export it again"

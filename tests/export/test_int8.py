@@ -29,8 +29,10 @@ def test_inputs_that_have_nothing_to_do_with_each_other_are_rounded_to_nearest(
     # So weights, groups and outputs are where they belong, too.
     kernel = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     count = 9 if groups > 1 else kernel.size // shape[-1]
-    gram = np.tile(np.eye(count), (groups, 1, 1))
-    np.testing.assert_allclose(int8._rounded(kernel, gram), nearest(kernel, axes), atol=1e-6)
+    hessian = np.tile(np.eye(count), (groups, 1, 1))
+    np.testing.assert_allclose(
+        int8._round_kernel(kernel, hessian), nearest(kernel, axes), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("depthwise", [False, True])
@@ -50,18 +52,18 @@ def test_errors_are_made_good_where_inputs_go_together(depthwise: bool) -> None:
     (kernel,) = layer.get_weights()
     axes = (0, 1, 3) if depthwise else (0, 1, 2)
     patches = np.asarray(int8._patches(layer, photo))
-    gram = np.einsum("pgi,pgj->gij", patches, patches)
+    hessian = np.einsum("pgi,pgj->gij", patches, patches)
     errors = {}
     for name, rounded in (
         ("nearest", nearest(kernel, axes)),
-        ("ours", int8._rounded(kernel, gram)),
+        ("ours", int8._round_kernel(kernel, hessian)),
     ):
         layer.set_weights([rounded])
         errors[name] = np.square(np.asarray(layer(photo)) - exact).mean()
     assert errors["ours"] < 0.5 * errors["nearest"]
     # On the same grid: the converter finds it by the largest weight.
     step = np.abs(kernel).max(axis=axes, keepdims=True) / 127
-    ours = int8._rounded(kernel, gram) / step
+    ours = int8._round_kernel(kernel, hessian) / step
     np.testing.assert_allclose(ours, np.rint(ours), atol=1e-3)
     np.testing.assert_allclose(np.abs(ours).max(axis=axes), 127, atol=1e-3)
 
@@ -153,4 +155,4 @@ def test_head_of_very_different_weights_survives_8_bits() -> None:
         return float((answers.argmax(axis=1) == expected.argmax(axis=1)).mean())
 
     assert agreement(int8.convert_int8(model, photos[:50])) > 0.9
-    assert agreement(int8._quantised(model, photos[:50], tf.uint8)) < 0.8
+    assert agreement(int8._quantise(model, photos[:50], tf.uint8)) < 0.8

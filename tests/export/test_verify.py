@@ -251,7 +251,7 @@ def test_all_that_is_there_is_compared_with_the_best_of_it(
     monkeypatch.setattr(versions, "has_mediapipe", lambda: False)
     report = verify_model(shipped, limit=PHOTOS)
     assert report.broken == []
-    assert report.reference == f"SavedModel ({shipped / 'saved_model' / '1'})"
+    assert report.reference == f"SavedModel ({Path('saved_model', '1')})"
     assert [(row.name, row.reference) for row in report.rows] == [
         ("SavedModel images", None),
         ("SavedModel image_bytes", None),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_flowers.errors import UserError
+from keras_flowers.export.formats import TFLITE_VARIANTS
 from keras_flowers.inference.classifier import default_model
 from keras_flowers.training.run_directory import Run
 
@@ -105,6 +106,6 @@ def open_run(folder: Path) -> Run:
 
 def _missing(run: Run) -> list[str]:
     stems = [path.stem for path in run.tflite_files()]
-    wanted = [f"_{name}" for name in ("float32", "float16", "int8")]
+    wanted = [f"_{name}" for name in TFLITE_VARIANTS]
     missing = [f"*{end}.tflite" for end in wanted if not any(one.endswith(end) for one in stems)]
     return missing if run.model_path.is_file() else [run.model_path.name, *missing]

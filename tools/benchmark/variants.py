@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_flowers.export.formats import TFLITE_VARIANTS
 from keras_flowers.system import available_cores
 from tools.benchmark.measure import divide, in_new_process, in_turn, milliseconds, timed
 from tools.benchmark.table import Bound, Figure
@@ -15,7 +16,7 @@ from tools.benchmark.task import Task
 
 def measure(task: Task) -> list[Figure]:
     """Row 6: what half and quarter precision are worth."""
-    names = ("float32", "float16", "int8")
+    names = TFLITE_VARIANTS
     paths = [task.tflite(name) for name in names]
     sizes = [path.stat().st_size for path in paths]
     figures = [
