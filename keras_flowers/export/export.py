@@ -91,8 +91,8 @@ def measure_accuracy_change(
         UserError: The data set cannot be had.
     """
     import_tensorflow()
-    from keras_flowers.export.photos import readable_batches
     from keras_flowers.inference.classifier import load_classifier
+    from keras_flowers.training import data
     from keras_flowers.training.evaluate import predict_dataset
     from keras_flowers.training.metrics import top_k_correct
 
@@ -101,7 +101,7 @@ def measure_accuracy_change(
     correct = []
     for one in (path, run.model_path):
         classifier = load_classifier(one, workers=available_cores())
-        batches = readable_batches(photos, classifier.image_size)
+        batches = data.pixels(photos, classifier.image_size).as_numpy_iterator()
         answers = top_k_correct(*predict_dataset(classifier.probabilities, batches), 1)
         correct.append(int(answers.sum()))
     source = f"{photos.dataset}, split {photos.split}"

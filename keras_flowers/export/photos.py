@@ -1,26 +1,17 @@
-"""The photos that exported files are calibrated and verified on; bad ones are left out."""
+"""The photos that the versions of a model are verified on."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
-import numpy.typing as npt
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference import formats, image
 
 if TYPE_CHECKING:
     from keras_flowers.training.data import LabelledPhotos
-
-logger = logging.getLogger(__name__)
-
-_BATCH = 25
-_READ_BY_ALL = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp"})
 
 
 @dataclass(frozen=True)
@@ -64,13 +55,10 @@ def photos_of_folder(
     Raises:
         UserError: There are none.
     """
-    found = formats.find_photos(folder)
-    paths = [path for path in found if path.suffix.lower() in _READ_BY_ALL][:limit]
+    paths = formats.find_photos(folder)[:limit]
     if not paths:
         missing = "holds no photos" if folder.is_dir() else "is not a folder"
-        raise UserError(
-            f"{folder} {missing}; expected a folder of photos: {', '.join(sorted(_READ_BY_ALL))}"
-        )
+        raise UserError(f"{image.printable(folder)} {missing}; expected a folder of photos")
     items = (
         (
             image.printable(path),
@@ -80,39 +68,3 @@ def photos_of_folder(
         for path in paths
     )
     return VerificationPhotos(image.printable(folder), len(paths), items)
-
-
-def readable_batches(
-    photos: LabelledPhotos, size: tuple[int, int]
-) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]]:
-    """Reads labelled photos as training does; warns of those that cannot be read.
-
-    Args:
-        photos: What to read.
-        size: Height and width of the result.
-
-    Yields:
-        uint8 [N, height, width, 3] 0..255 RGB, and int64 [N] labels.
-
-    Raises:
-        UserError: None of them can be read.
-    """
-    import tensorflow as tf
-
-    from keras_flowers.training import tf_image
-
-    files = tf.TensorSpec([None], tf.string)
-    read = tf.function(lambda files: tf_image.read_pixels(files, size), [files], autograph=False)
-    found = 0
-    for indices, contents, labels in photos.records.batch(_BATCH).as_numpy_iterator():
-        pixels, readable = (one.numpy() for one in read(contents))
-        for index in indices[~readable]:
-            logger.warning("left out photo %d of %s: it cannot be read", index, photos.dataset)
-        if readable.any():
-            found += int(readable.sum())
-            yield pixels[readable], labels[readable]
-    if not found:
-        raise UserError(
-            f"no photo of {photos.dataset}, split {photos.split}, can be read; "
-            "remove the data set, so that it is prepared anew"
-        )

@@ -14,10 +14,9 @@ import tensorflow as tf
 from keras_flowers.errors import UserError
 from keras_flowers.export import tflite_metadata
 from keras_flowers.export.int8 import convert_int8
-from keras_flowers.export.photos import readable_batches
 from keras_flowers.export.provenance import describe, with_variant
 from keras_flowers.files import atomic_replace
-from keras_flowers.training import tflite
+from keras_flowers.training import data, tflite
 from keras_flowers.training.run_directory import Run
 
 CALIBRATION_PHOTOS = 200
@@ -85,6 +84,6 @@ def _calibration_photos(
     photos = run.photos(str(trained_on.get("split")), data_dir)
     step = max(photos.count // CALIBRATION_PHOTOS, 1)
     some = dataclasses.replace(photos, records=photos.records.shard(step, 0))
-    pixels = np.concatenate([batch for batch, _ in readable_batches(some, size)])
-    pixels = pixels[:CALIBRATION_PHOTOS]
+    batches = data.pixels(some, size).as_numpy_iterator()
+    pixels = np.concatenate([batch for batch, _ in batches])[:CALIBRATION_PHOTOS]
     return pixels, {"dataset": photos.dataset, "split": photos.split, "photos": len(pixels)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import itertools
 import os
 import time
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from keras_flowers.errors import UserError
 from keras_flowers.export.photos import VerificationPhotos, photos_of_folder, photos_of_split
 from keras_flowers.export.report import Bounds, Comparison, Report, Row, exceeded
 from keras_flowers.inference import image
+from keras_flowers.inference.colour import transform_to_srgb
 from keras_flowers.progress import progress_bar
 from keras_flowers.system import import_tensorflow
 from keras_flowers.training.metrics import top_k_correct
@@ -93,6 +96,7 @@ def _compare_all(
     artifacts, references = _load(versions, size, stack)
     answers: dict[str, list[Answer]] = defaultdict(list)
     labels: list[int] = []
+    in_graph: list[bool] = []
     notes: list[str] = []
     first = None
     for batch in _batches(photos, size, notes):
@@ -101,6 +105,7 @@ def _compare_all(
             if len(labels) < artifact.photos:
                 answers[artifact.name].append(artifact.answer(batch))
         labels += batch.labels
+        in_graph += batch.in_graph
     if first is None:
         raise UserError(f"none of these photos can be read: {photos.source}")
     joined = {name: _joined(parts) for name, parts in answers.items()}
@@ -108,7 +113,10 @@ def _compare_all(
     joined[best.name] = _first_of_each([joined[name] for name in references])
     rows = []
     for artifact in artifacts:
-        row = _measure(artifact, joined, best.name, np.array(labels), first)
+        # Of the SavedModel, too, where it is what the others are compared with.
+        compared = [artifact, *(one for one in artifacts if one.name in references)]
+        counts = np.array(in_graph) | (not any(one.in_graph_only for one in compared))
+        row = _measure(artifact, joined, best.name, np.array(labels), counts, first)
         if artifact.name not in references:
             base = best.metadata.provenance.get("base")
             rows.append(dataclasses.replace(row, bounds=_bounds(artifact, row, base)))
@@ -117,6 +125,12 @@ def _compare_all(
                 dataclasses.replace(row, reference=None, same_pixels=None, own_reading=None)
             )
     broken = [sentence for row in rows for sentence in exceeded(row)]
+    unlike = len(in_graph) - sum(in_graph)
+    if unlike and any(one.in_graph_only for one in artifacts):
+        notes.append(
+            f"{unlike} of the photos do not count for SavedModel image_bytes: TensorFlow's graph "
+            "does not know their format or ignores their colour profile."
+        )
     reference = f"{best.name} ({image.printable(_inside_run(best.path))})"
     return Report(photos.source, len(labels), reference, rows, notes + _notes(artifacts), broken)
 
@@ -167,11 +181,12 @@ def _batches(
 
     from keras_flowers.export.versions import Batch
     from keras_flowers.training import tf_image
+    from keras_flowers.training.sources.inspection import FAST, route_of
 
     files = tf.TensorSpec([None], tf.string)
     read = tf.function(lambda files: tf_image.read_pixels(files, size), [files], autograph=False)
 
-    def readable() -> Iterator[tuple[bytes, Pixels, Pixels, int]]:
+    def readable() -> Iterator[tuple[bytes, Pixels, Pixels, int, bool]]:
         with progress_bar(total=photos.count, unit="photo", description="verifying") as bar:
             for name, content, label in photos.items:
                 bar.update()
@@ -180,16 +195,28 @@ def _batches(
                 except UserError as error:
                     left_out.append(f"left out {name}: {error}")
                     continue
-                training_pixels, is_readable = read([content])
-                if is_readable[0]:
-                    yield content, pixels, training_pixels[0].numpy(), label
-                else:
-                    left_out.append(f"left out {name}: TensorFlow cannot read it")
+                graph_pixels, is_readable = read([content])
+                is_fast = route_of(content) == FAST
+                training_pixels = graph_pixels[0].numpy() if is_fast else pixels
+                in_graph = bool(is_readable[0]) and (is_fast or not _has_profile(content))
+                yield content, pixels, training_pixels, label, in_graph
 
     rest = readable()
     while some := list(itertools.islice(rest, _BATCH)):
-        contents, pixels, training_pixels, labels = zip(*some, strict=True)
-        yield Batch(list(contents), np.stack(pixels), np.stack(training_pixels), list(labels))
+        contents, pixels, training_pixels, labels, in_graph = zip(*some, strict=True)
+        yield Batch(
+            list(contents),
+            np.stack(pixels),
+            np.stack(training_pixels),
+            list(labels),
+            list(in_graph),
+        )
+
+
+def _has_profile(content: bytes) -> bool:
+    """Whether a photo says that its colours are not those of sRGB."""
+    with Image.open(io.BytesIO(content)) as header:
+        return transform_to_srgb(header) is not None
 
 
 def _joined(parts: list[Answer]) -> Answer:
@@ -220,24 +247,28 @@ def _measure(
     answers: dict[str, Answer],
     best: str,
     labels: npt.NDArray[Any],
+    counts: npt.NDArray[np.bool_],
     first: Batch,
 ) -> Row:
+    """Measures an artifact; of its own reading, only on the photos that count."""
     answer, reference = answers[artifact.name], answers[best]
     compared = artifact.reference or best
     if answer.own_reading is None:
         final, best_final = answer.same_pixels, reference.same_pixels
+        counts = np.ones_like(counts)
     else:
         final, best_final = answer.own_reading, reference.own_reading
     assert final is not None
     assert best_final is not None
-    labelled = np.flatnonzero(labels[: len(final)] >= 0)
+    counts = counts[: len(final)]
+    labelled = np.flatnonzero(counts & (labels[: len(final)] >= 0))
     correct = int(top_k_correct(final[labelled], labels[labelled], 1).sum())
     best_correct = int(top_k_correct(best_final[labelled], labels[labelled], 1).sum())
     return Row(
         name=artifact.name,
         reference=compared,
         same_pixels=_compare(answer.same_pixels, reference.same_pixels),
-        own_reading=_compare(answer.own_reading, answers[compared].own_reading),
+        own_reading=_compare(answer.own_reading, answers[compared].own_reading, counts),
         labelled=len(labelled),
         correct=correct,
         change=correct - best_correct,
@@ -256,10 +287,16 @@ def _bounds(artifact: Artifact, row: Row, base: Any) -> Bounds:
     )
 
 
-def _compare(one: Probabilities | None, other: Probabilities | None) -> Comparison | None:
+def _compare(
+    one: Probabilities | None,
+    other: Probabilities | None,
+    counts: npt.NDArray[np.bool_] | slice = slice(None),
+) -> Comparison | None:
     if one is None or other is None:
         return None
-    other = other[: len(one)]
+    one, other = one[counts], other[: len(one)][counts]
+    if not len(one):
+        return None
     difference = np.abs(one - other)
     agree = ((one == one.max(1, keepdims=True)) & (other == other.max(1, keepdims=True))).any(1)
     return Comparison(
@@ -274,7 +311,7 @@ def _milliseconds(artifact: Artifact, batch: Batch) -> float:
     from keras_flowers.export.versions import Batch
 
     singles = [
-        Batch([file], batch.pixels[i : i + 1], batch.training_pixels[i : i + 1], [-1])
+        Batch([file], batch.pixels[i : i + 1], batch.training_pixels[i : i + 1], [-1], [True])
         for i, file in enumerate(batch.files[:_TIMED])
     ]
     artifact.once(singles[0])  # the first call of a shape prepares it
@@ -293,8 +330,8 @@ def _notes(artifacts: Sequence[Artifact]) -> list[str]:
         "agrees: the share of photos that get the same name. differ: how many get another one. "
         "largest: the largest difference in a probability. change: of the accuracy, in points. "
         "limit: what is allowed of the figure before it.",
-        "same pixels: as Pillow reads them. Reading the file itself, Keras reads as in training, "
-        "the SavedModel in its graph, and TFLite through Pillow.",
+        "same pixels: as Pillow reads them. Files are read by Keras as in training, by the "
+        "SavedModel in its graph, and for TFLite by our predictor, through Pillow.",
         "ms: median for one photo on all cores, from pixels, but from the file for image_bytes and "
         "MediaPipe.",
     ]

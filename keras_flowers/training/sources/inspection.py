@@ -153,6 +153,15 @@ def _check(read: Read) -> tuple[str, int, npt.NDArray[np.uint8], bool, str]:
     return digest, route, look, bool(look.mean(axis=2).std() >= _LEAST_CONTRAST), ""
 
 
+def route_of(data: bytes) -> int:
+    """Who decodes a photo in training: `FAST` or `PILLOW`.
+
+    Args:
+        data: The bytes of a photo that can be read.
+    """
+    return PILLOW if _decode_fast(data) is None else FAST
+
+
 def _decode_fast(data: bytes) -> Image.Image | None:
     """The photo, small, through the reader of the fast route; None: it is not for that route."""
     if data[:3] != b"\xff\xd8\xff" or len(data) > image.MAX_BYTES:
