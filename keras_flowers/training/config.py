@@ -234,7 +234,7 @@ def from_settings(settings: dict[str, Any]) -> TrainConfig:
     types = get_type_hints(TrainConfig)
     for name, value in settings.items():
         if name not in types:
-            raise UserError(f"{name!r} is no setting; expected some of {', '.join(types)}")
+            raise UserError(f"{name!r} is not a setting; expected some of {', '.join(types)}")
         expected = types[name]
         if expected in (float, float | None) and type(value) is int:
             settings = {**settings, name: float(value)}

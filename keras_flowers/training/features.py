@@ -177,8 +177,8 @@ class FeatureExtractor:
             features = np.asarray(run(pictures)).astype(np.float16)
             if not np.isfinite(features).all():
                 raise UserError(
-                    "the base gives features that are no finite numbers; expected pixels 0..255 in "
-                    "and moderate values out: check --base"
+                    "the base gives features that are not finite numbers; expected moderate values "
+                    "for pixels 0..255: check --base"
                 )
             yield features.reshape(*batch.shape[:2], *features.shape[1:]), labels
             bar.update(len(pictures))

@@ -54,8 +54,13 @@ def load_teacher(
         pixels -> logits [N, classes].
 
     Raises:
-        UserError: It knows other classes, sees another size, or has seen photos of `scored`.
+        UserError: There is none, it knows other classes, sees another size, or has seen photos of `scored`.
     """
+    if not path.exists():
+        raise UserError(
+            f"--teacher {path} does not exist; train it first: keras-flowers train --image_size "
+            f"{image_size} --output {path}, with the base that is to teach"
+        )
     run = Run.open(path)
     model, metadata = run.load_model(), run.metadata
     if metadata.labels != train.labels:

@@ -104,7 +104,7 @@ def fit(
         log_loss: see `_comparable_losses`.
 
     Raises:
-        UserError: The loss is no finite number.
+        UserError: The loss is not a finite number.
     """
     steps = train.steps(settings.batch_size)
     optimizer = keras.optimizers.AdamW(
@@ -296,8 +296,8 @@ class _Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 def _with_probabilities(batches: Iterator[Batch], classes: int) -> Iterator[Batch]:
     """Classes as probabilities: label smoothing needs targets that are not integers."""
     rows = np.eye(classes, dtype=np.float32)
-    for inputs, right in batches:
-        yield inputs, rows[right] if right.ndim == 1 else right
+    for inputs, correct in batches:
+        yield inputs, rows[correct] if correct.ndim == 1 else correct
 
 
 def _dataset(

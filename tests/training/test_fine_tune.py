@@ -147,6 +147,16 @@ def test_teacher_without_fine_tuning_is_refused() -> None:
         TrainConfig(teacher="saved_models/teacher")
 
 
+def test_teacher_that_is_not_there_is_said_with_what_to_do(
+    frozen: TrainConfig, folder: Path
+) -> None:
+    student = dataclasses.replace(
+        frozen, fine_tune=CUT, teacher=str(folder / "none"), output=str(folder / "refused")
+    )
+    with pytest.raises(UserError, match="none does not exist; train it first: keras-flowers train"):
+        train.train_model(student)
+
+
 def test_logits_are_those_of_the_softmax() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
     model = build_model("MobileNet_0.25", 64, 5, random_weights_for=pixels)

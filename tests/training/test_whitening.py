@@ -1,0 +1,66 @@
+"""Whitening: its coordinates against plain linear algebra, and its fold into a layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="training needs the extra [train]")
+
+from keras_flowers.errors import UserError
+from keras_flowers.training.batches import CachedFeatures
+from keras_flowers.training.config import TrainConfig
+from keras_flowers.training.whitening import fit_whitening, measure_moments
+
+
+def test_whitened_features_vary_equally_within_the_classes() -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 500)
+    mixing = random.normal(0, 1, (6, 6)) * [1, 2, 30, 1, 1, 0.1]
+    means = random.normal(0, 5, (4, 6))
+    views = [
+        (means[labels] + random.normal(0, 1, (2000, 6)) @ mixing).astype(np.float16)
+        for _ in range(2)
+    ]
+    features = CachedFeatures(views, labels)
+    whitening = fit_whitening(measure_moments(features, 4), shrinkage=1e-6)
+    rows = np.concatenate(whitening.apply(features).views).astype(np.float64)
+    classes = np.tile(labels, 2)
+    rest = rows - np.stack([rows[classes == c].mean(0) for c in range(4)])[classes]
+    np.testing.assert_allclose(rest.T @ rest / len(rest), np.eye(6), atol=0.05)
+
+
+def test_whitening_is_the_inverse_root_of_the_correlation_with_shrinkage_on_its_diagonal() -> None:
+    random = np.random.default_rng(1)
+    labels = np.arange(40) % 4
+    views = [random.normal(3, [1, 5, 0.2], (40, 3)).astype(np.float16) for _ in range(2)]
+    features = CachedFeatures(views, labels)
+    whitening = fit_whitening(measure_moments(features, 4), TrainConfig().shrinkage)
+    rows, classes = np.concatenate(views).astype(np.float64), np.tile(labels, 2)
+    means = np.stack([rows[classes == one].mean(axis=0) for one in range(4)])
+    covariance = np.cov((rows - means[classes]).T, bias=True)
+    deviations = np.sqrt(covariance.diagonal())
+    correlation = covariance / np.outer(deviations, deviations) + np.eye(3)  # the default is 1
+    expected = np.linalg.inv(np.linalg.cholesky(correlation)) / deviations
+    np.testing.assert_allclose(whitening.matrix, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(whitening.centre, means.mean(axis=0), rtol=1e-5)
+
+
+def test_photos_that_do_not_differ_within_a_class_are_said() -> None:
+    features = CachedFeatures([np.eye(4, dtype=np.float16)], np.arange(4))
+    with pytest.raises(UserError, match="no two photos of a class differ"):
+        fit_whitening(measure_moments(features, 4), shrinkage=1.0)
+
+
+def test_folded_layer_gives_the_logits_of_the_layer_on_whitened_features() -> None:
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    features = CachedFeatures([random.normal(2, 3, (60, 5)).astype(np.float16)], labels)
+    whitening = fit_whitening(measure_moments(features, 3), shrinkage=0.3)
+    kernel, bias = random.normal(0, 1, (5, 3)), random.normal(0, 1, 3)
+    folded_kernel, folded_bias = whitening.fold(kernel, bias)
+    np.testing.assert_allclose(
+        features.views[0].astype(np.float64) @ folded_kernel + folded_bias,
+        whitening.apply(features).views[0].astype(np.float64) @ kernel + bias,
+        atol=1e-2,
+    )
