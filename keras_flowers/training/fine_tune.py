@@ -54,7 +54,8 @@ def load_teacher(
         pixels -> logits [N, classes].
 
     Raises:
-        UserError: There is none, it knows other classes, sees another size, or has seen photos of `scored`.
+        UserError: There is none, it knows other classes, sees another size, or has seen photos of
+            `scored`.
     """
     if not path.exists():
         raise UserError(
