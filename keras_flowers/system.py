@@ -23,6 +23,11 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def is_verbose() -> bool:
+    """Whether TensorFlow may report what it does: TensorFlow's own variable says so."""
+    return os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
+
+
 def import_tensorflow() -> None:
     """Imports TensorFlow and Keras, silently, so that later imports of them cost nothing.
 
@@ -85,9 +90,14 @@ def standard_error_held_back(
 ) -> Iterator[None]:
     """Holds back what is written to standard error meanwhile, from C++ as well as from Python.
 
+    With `--verbose` nothing is held back.
+
     Args:
         passed_on: Which of the lines, as bytes, are written after all, at the end.
     """
+    if is_verbose():
+        yield
+        return
     if sys.stderr is not None:
         sys.stderr.flush()
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_flowers.commands.messages import show_messages
+from keras_flowers.commands.messages import add_verbose, show_messages
 from keras_flowers.files import write_json, write_text
 from keras_flowers.training import metrics
 from keras_flowers.training.evaluate import Evaluation, evaluate_model
@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="also write the confusion matrix and a table of the classes",
     )
+    add_verbose(options)
     return options
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_flowers.commands.exit import EXIT_SOME_FAILED
-from keras_flowers.commands.messages import show_messages
+from keras_flowers.commands.messages import add_verbose, show_messages
 from keras_flowers.export.formats import FORMAT_NAMES, TFLITE_VARIANTS
 from keras_flowers.files import exclusive_lock
 from keras_flowers.system import import_tensorflow
@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
         help="also check on test photos that all files give the same answers, as keras-flowers "
         "verify does; exit code 1 where they do not",
     )
+    add_verbose(parser)
     return parser
 
 

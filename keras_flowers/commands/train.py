@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from keras_flowers.commands.exit import EXIT_SOME_FAILED
-from keras_flowers.commands.messages import show_messages
+from keras_flowers.commands.messages import add_verbose, show_messages
 from keras_flowers.files import exclusive_lock
 from keras_flowers.system import import_tensorflow
 from keras_flowers.training.bases import BASES
@@ -101,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
         if name not in groups:
             groups[name] = options.add_argument_group(name)
         _add_option(groups[name], field, types[field.name])
+    add_verbose(options)
     return options
 
 

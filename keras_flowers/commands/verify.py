@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_flowers.commands.exit import EXIT_SOME_FAILED
-from keras_flowers.commands.messages import show_messages
+from keras_flowers.commands.messages import add_verbose, show_messages
 
 EXAMPLES = """examples:
   everything in a run folder, on the photos that the model was tested on
@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
         "--data_dir", metavar="FOLDER", help="where TFDS keeps data sets (default: as in training)"
     )
     parser.add_argument("--limit", metavar="N", type=int, help="only the first N photos")
+    add_verbose(parser)
     return parser
 
 

@@ -9,6 +9,7 @@ pixel or mean colour gives it away.
 from __future__ import annotations
 
 import colorsys
+import contextlib
 import dataclasses
 import io
 import logging
@@ -23,6 +24,7 @@ import tensorflow_datasets as tfds
 from PIL import Image, ImageDraw
 
 from keras_flowers.files import atomic_replace
+from keras_flowers.system import standard_error_held_back
 from keras_flowers.training import data
 from keras_flowers.training.config import TrainConfig
 from keras_flowers.training.model import build_model, split_at
@@ -92,7 +94,12 @@ def prepare(folder: Path) -> Path:
     Returns:
         The path of a saved feature extractor for photos of 96 x 96 pixels.
     """
-    DrawnFlowers(data_dir=folder).download_and_prepare()
+    builder = DrawnFlowers(data_dir=folder)
+    if not Path(builder.data_dir).exists():
+        _logger.info(f"drawing {sum(COUNTS.values()) * len(CLASSES)} flowers into {folder}")
+    # TFDS tells of a download of unknown size, in lines of 130 columns.
+    with contextlib.redirect_stdout(io.StringIO()), standard_error_held_back():
+        builder.download_and_prepare()
     path = folder / "drawn_flowers_base.keras"
     if path.exists() and not zipfile.is_zipfile(path):
         _logger.warning(f"{path} is damaged: it is made again")

@@ -220,3 +220,32 @@ def test_messages_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) 
     output = capsys.readouterr()
     assert output.out == "two\nlines of \\x1b[31m\n"
     assert output.err == "left out: \\x07.jpg\n"
+
+
+SPEAKING = """
+import argparse, logging, os, sys
+from keras_flowers.commands.messages import add_verbose, show_messages
+from keras_flowers.system import standard_error_held_back
+parser = argparse.ArgumentParser()
+add_verbose(parser)
+show_messages()
+assert vars(parser.parse_args()) == {}
+show_messages()
+with standard_error_held_back():
+    os.write(2, b"from C\\n")
+logging.getLogger("tensorflow").warning("retracing")
+"""
+
+
+@pytest.mark.parametrize(("options", "said"), [([], False), (["--verbose"], True)])
+def test_libraries_speak_only_when_asked_to(options: list[str], said: bool) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    process = subprocess.run(
+        [sys.executable, "-c", SPEAKING, *options],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    assert process.stdout == ""
+    assert process.stderr == ("from C\nretracing\n" if said else "")
