@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import keras_flowers
 from keras_flowers.__main__ import COMMANDS
 
 ROOT = Path(__file__).parents[1]
@@ -110,3 +113,25 @@ def test_every_picture_is_shown() -> None:
     made_by_hand = {"prediction.png", "sunflower.jpg"}
     pictures = {path.name for kind in ("png", "jpg") for path in ROOT.glob(f"docs/*.{kind}")}
     assert {name for name in pictures - made_by_hand if f"({name})" not in shown} == set()
+
+
+def _python_blocks(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_readme_imports_public_names_only() -> None:
+    blocks = _python_blocks(ROOT / "README.md")
+    nodes = [node for block in blocks for node in ast.walk(ast.parse(block))]
+    imports = [one for one in nodes if isinstance(one, ast.ImportFrom)]
+    ours = [one for one in imports if one.module and one.module.startswith("keras_flowers")]
+    assert {one.module for one in ours} == {"keras_flowers"}
+    names = {alias.name for one in ours for alias in one.names}
+    assert {"load_classifier", "train_model"} <= names <= set(keras_flowers.__all__)
+
+
+def test_readme_predicts_in_python() -> None:
+    block = next(one for one in _python_blocks(ROOT / "README.md") if "load_classifier" in one)
+    process = subprocess.run(
+        [sys.executable, "-c", block], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert process.stdout.splitlines()[-1].startswith("sunflower 0.99")
