@@ -41,8 +41,8 @@ def export_model(
             had.
     """
     chosen = formats_named(formats)
-    import_tensorflow()
     run = run if isinstance(run, Run) else Run.open(Path(run))
+    import_tensorflow()
     target = run if output is None else dataclasses.replace(run, folder=Path(output))
     model = run.load_model()
     files = {}

@@ -65,7 +65,6 @@ def verify_model(
     Raises:
         UserError: There are not two versions, one cannot run, or the photos cannot be had.
     """
-    import_tensorflow()
     from keras_flowers.export.versions import find_versions
 
     run = run if isinstance(run, Run) else Run.at(Path(run))
@@ -75,6 +74,7 @@ def verify_model(
         raise UserError(
             f"{run.folder} {missing}; expected the folder of a run that keras-flowers train wrote"
         )
+    import_tensorflow()
     best = versions[0]
     if photos is None:
         split = split or run.settings.get("test_split", "test")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +75,28 @@ def test_what_cannot_be_verified_is_refused(
         exit_with(lambda: command.main(arguments))
     assert ended.value.code == EXIT_BAD_INPUT
     assert message in capsys.readouterr().err
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+for name in ("tensorflow", "keras", "tensorflow_datasets"):
+    sys.modules[name] = None  # importing it is an ImportError
+from keras_flowers.__main__ import main
+from keras_flowers.commands.exit import exit_with
+exit_with(lambda: main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("name", ["verify", "export"])
+def test_where_tensorflow_is_not_installed_it_is_one_line(name: str, tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[2] / "saved_models" / "flowers102"
+    (tmp_path / "model.keras").touch()
+    folder = shipped if name == "verify" else tmp_path
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, name, str(folder)],
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout) == (EXIT_BAD_INPUT, "")
+    assert ended.stderr.startswith("error: this needs the package keras, which is not installed; ")
+    assert ended.stderr.count("\n") == 1
