@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,11 @@ from PIL import Image
 
 from keras_flowers.commands.exit import exit_with
 from keras_flowers.errors import UserError
-from keras_flowers.inference import chart, classifier, image
+from keras_flowers.inference import image
+from keras_flowers.inference.image import Pixels
 from keras_flowers.system import import_tensorflow
 from keras_flowers.training import metrics
+from keras_flowers.training.run_directory import Run
 
 EXAMPLES = """examples:
   the pictures of the page, and the numbers on standard output
@@ -67,28 +68,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def explain(photo: Path, run: Path, label: str, output: Path) -> None:
+def explain(photo: Path, folder: Path, label: str, output: Path) -> None:
     """Prints every number of the page and writes its pictures into `output`.
 
     Raises:
-        UserError: `run` is no finished run of a MobileNetV2, or has no such label.
+        UserError: `folder` is not a finished run of a MobileNetV2, or has no such label.
     """
-    names = ("model.keras", "config.json", "history.csv", "metrics.json")
-    files = [run / name for name in names]
-    missing = [path.name for path in files if not path.is_file()]
-    if missing:
-        raise UserError(f"{run} has no {', '.join(missing)}; expected the folder of a finished run")
+    run = Run.open(folder)
+    if not run.is_finished:
+        raise UserError(f"{folder} is not finished; expected the folder of a finished run")
     import_tensorflow()
     import keras
 
     from keras_flowers.training.model import FEATURES, OUTPUT, POOLED, split_at
 
-    model = keras.saving.load_model(files[0], compile=False)
-    labels = classifier.load_classifier(files[0]).labels
+    model = run.load_model()
+    labels = run.metadata.labels
     if label not in labels:
-        raise UserError(f"{label} is not a label of {run}")
+        raise UserError(f"{label} is not a label of {folder}")
     if not {*MAPS, LAST_MAPS} <= {layer.name for layer in model.layers}:
-        raise UserError(f"{run} is not a MobileNetV2; the page explains its layers by name")
+        raise UserError(f"{folder} is not a MobileNetV2; the page explains its layers by name")
     right = labels.index(label)
     output.mkdir(parents=True, exist_ok=True)
 
@@ -159,8 +158,7 @@ def explain(photo: Path, run: Path, label: str, output: Path) -> None:
         _draw_softmax([labels[k] for k in top], logits[0, top], answer[0, top]),
         output / "softmax.png",
     )
-    settings = json.loads(files[1].read_text(encoding="utf-8"))["settings"]
-    temperature = settings["temperature"]
+    temperature = run.metrics["temperature"]
     before = metrics.softmax(logits * temperature)
     print(f"temperature {temperature:.4f}; {label} before it {before[0, right]:.2%}")
 
@@ -168,7 +166,7 @@ def explain(photo: Path, run: Path, label: str, output: Path) -> None:
     classes = len(labels)
     print(f"knowing nothing {np.log(classes):.3f}; now {-np.log(answer[0, right]):.3f}")
 
-    smoothing = settings["label_smoothing"]
+    smoothing = run.settings["label_smoothing"]
     targets = np.full(classes, smoothing / classes)
     targets[right] += 1 - smoothing
     least = -(targets[targets > 0] * np.log(targets[targets > 0])).sum()
@@ -178,12 +176,12 @@ def explain(photo: Path, run: Path, label: str, output: Path) -> None:
     _explain_backpropagation(tail, features, right)
 
     print("== training")
-    with files[2].open(encoding="utf-8") as lines:
+    with run.history_path.open(encoding="utf-8") as lines:
         history = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
     for row in (history[0], history[1], history[-1]):
         print(f"epoch {row['epoch']:.0f}: loss {row['loss']:.3f}, accuracy {row['accuracy']:.2%}")
-    _save(chart.draw_learning_curves(history), output / "learning_curves.png")
-    for split, scores in json.loads(files[3].read_text(encoding="utf-8"))["scores"].items():
+    _save_small(run.curves_path, output / "learning_curves.png")
+    for split, scores in run.metrics["scores"].items():
         print(f"{split}: top-1 {scores['top1']['value']:.1%} of {scores['photos']}")
 
 
@@ -191,7 +189,8 @@ def _outputs(model: Any, layer: str, batch: Array) -> Array:
     import keras
 
     part = keras.Model(model.inputs[0], model.get_layer(layer).output)
-    return np.asarray(part(batch, training=False))[0]
+    maps: Array = np.asarray(part(batch, training=False))[0]
+    return maps
 
 
 def _explain_perceptron(model: Any, batch: Array) -> None:
@@ -297,7 +296,7 @@ def _panel(figure: Figure, left: float, bottom: float, side: float, title: str) 
     return axes
 
 
-def _draw_pixels(photo: Image.Image, pixels: npt.NDArray[np.uint8], patch: Array) -> Figure:
+def _draw_pixels(photo: Image.Image, pixels: Pixels, patch: Pixels) -> Figure:
     figure = _figure(8.9, 3.1)
     axes = _panel(figure, 0.1, 0.1, 2.6, f"{photo.width} x {photo.height} pixels")
     axes.imshow(np.asarray(photo))
@@ -337,7 +336,9 @@ def _draw_perceptron(scaled: Array, kernel: Array, answers: Array) -> Figure:
     return figure
 
 
-def _write_numbers(axes: Axes, values: Array, dark: npt.NDArray[np.bool_], form: str) -> None:
+def _write_numbers(
+    axes: Axes, values: npt.NDArray[Any], dark: npt.NDArray[np.bool_], form: str
+) -> None:
     """Writes the three values [rows, columns, 3] of each place below one another."""
     for row, column in np.ndindex(dark.shape):
         axes.text(
@@ -411,10 +412,15 @@ def _draw_softmax(names: Sequence[str], logits: Array, probabilities: Array) -> 
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Writes a small PNG, in 256 colours."""
+    """Writes a small PNG."""
     figure.savefig(path, dpi=120)
-    with Image.open(path) as picture:
-        flat = picture.convert("RGB").quantize(256)
+    _save_small(path, path)
+
+
+def _save_small(picture: Path, path: Path) -> None:
+    """Writes a picture as a PNG of 256 colours."""
+    with Image.open(picture) as opened:
+        flat = opened.convert("RGB").quantize(256)
     flat.save(path, optimize=True)
     print(f"  {path.name}: {path.stat().st_size / 1000:.0f} kB")
 
