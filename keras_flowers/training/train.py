@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
 import functools
-import io
 import logging
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata as packages
 from pathlib import Path
@@ -332,9 +330,9 @@ def _write(
 ) -> None:
     """Writes the files of the run, all of them or nothing."""
     from keras_flowers import __version__
-    from keras_flowers.inference import chart
     from keras_flowers.inference.labels import format_labels
     from keras_flowers.inference.metadata import Metadata, add_to_archive
+    from keras_flowers.training.history import write_history
 
     config, asked = result.config, result.config.asked
     libraries = ("tensorflow", "keras", "numpy", "ai-edge-litert")
@@ -366,50 +364,8 @@ def _write(
         new = Run.at(folder)
         write_json(new.config_path, {"settings": config.settings(), "versions": versions})
         write_text(new.labels_path, format_labels(train.labels))
-        write_text(new.history_path, _as_csv(history))
-        chart.save(chart.draw_learning_curves(_comparable(history)), new.curves_path)
-        _write_logs(new.logs, history)
+        write_history(new, history)
         model.save(new.model_path)
         add_to_archive(new.model_path, metadata)
         write_json(new.metrics_path, found)
     result.run.remove_checkpoints()
-
-
-def _comparable(history: History) -> list[Mapping[str, float]]:
-    """The history with the losses that a reader can compare, where all epochs have them."""
-    if not all("log_loss" in row for row in history):
-        return [{key: value for key, value in row.items() if key != "val_loss"} for row in history]
-    return [{**row, "loss": row["log_loss"], "val_loss": row["val_log_loss"]} for row in history]
-
-
-# Not Keras's CSVLogger and TensorBoard, which write while training runs: into the folder of a
-# finished run that may yet stay as it is, once more for every epoch that an interruption undoes,
-# and without the columns that are measured between two epochs.
-
-
-def _as_csv(history: History) -> str:
-    columns = dict.fromkeys(column for row in history for column in row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return text.getvalue()
-
-
-def _write_logs(folder: Path, history: History) -> None:
-    """Writes TensorBoard's event files: `train` and `validation` as two runs of one chart."""
-    import tensorflow as tf
-
-    for name, prefix in (("train", ""), ("validation", "val_")):
-        columns = [
-            column
-            for column in ("loss", "accuracy", "log_loss", "learning_rate")
-            if any(prefix + column in row for row in history)
-        ]
-        if not columns:
-            continue
-        with tf.summary.create_file_writer(str(folder / name)).as_default():
-            for row in history:
-                for column in columns:
-                    if prefix + column in row:
-                        tf.summary.scalar(column, row[prefix + column], step=int(row["epoch"]))

@@ -34,6 +34,7 @@ from keras_flowers.training.evaluate import predict_dataset
 from keras_flowers.training.feature_cache import NpyRows
 from keras_flowers.training.features import FeatureExtractor
 from keras_flowers.training.fit import FitSettings, fit, predict_all
+from keras_flowers.training.history import comparable
 from keras_flowers.training.model import FEATURES, build_head, split_at
 from keras_flowers.training.run_directory import Run
 from keras_flowers.training.views import View
@@ -531,10 +532,10 @@ def test_default_views_are_the_whole_its_mirror_image_and_two_crops(
 
 def test_curves_show_losses_that_can_be_compared() -> None:
     row = {"epoch": 1, "loss": 0.9, "accuracy": 1.0, "val_accuracy": 0.9}
-    found = train._comparable([{**row, "log_loss": 0.1, "val_log_loss": 0.2}])
+    found = comparable([{**row, "log_loss": 0.1, "val_log_loss": 0.2}])
     assert (found[0]["loss"], found[0]["val_loss"]) == (0.1, 0.2)
     # Of a teacher's student or an earlier version: nothing to compare is drawn.
-    assert train._comparable([{**row, "val_loss": 1.57}]) == [row]
+    assert comparable([{**row, "val_loss": 1.57}]) == [row]
 
 
 # A full or read-only disk.
