@@ -123,14 +123,11 @@ class FeatureCache:
         piece = np.full(len(photos), -1, np.intp)
         row = np.zeros(len(photos), np.intp)
         pieces: list[NpyRows] = []
-        # Those of an earlier version hold a whole view and are called after the key alone.
-        for sidecar in sorted(self._folder.glob(f"{_name(key)}*.json")):
+        for sidecar in sorted(self._folder.glob(f"{_name(key)}-*.json")):
             found = _read_piece(sidecar, key)
             if found is None:
                 continue
-            rows, contents, their_labels = found
-            # Numbers of photos, in the order of the split, where the piece names none.
-            names = contents or [str(number) for number in range(len(rows))]
+            rows, names, their_labels = found
             here = [(place[name], number) for number, name in enumerate(names) if name in place]
             if not here:
                 continue
@@ -182,6 +179,21 @@ class FeatureCache:
             "labels": labels.tolist(),
         }
         write_json(path.with_suffix(".json"), sidecar)
+
+    def holds_earlier_version(self, trunk: str) -> bool:
+        """Whether features of a network are here that an earlier version of this package wrote.
+
+        It told photos apart by their numbers in a split, in a file for each view.
+        """
+        for sidecar in self._folder.glob("*.json"):
+            if "-" in sidecar.stem:
+                continue
+            try:
+                if json.loads(sidecar.read_text(encoding="utf-8"))["key"]["trunk"] == trunk:
+                    return True
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+        return False
 
     def entries(self) -> list[CacheEntry]:
         """What is cached, by network, data set and split; the latest first."""
@@ -258,19 +270,16 @@ def checksum_of(rows: npt.NDArray[Any] | Rows) -> int:
     return checksum
 
 
-def _read_piece(
-    sidecar: Path, key: Key
-) -> tuple[NpyRows, list[str] | None, npt.NDArray[np.int64]] | None:
+def _read_piece(sidecar: Path, key: Key) -> tuple[NpyRows, list[str], npt.NDArray[np.int64]] | None:
     """Rows, names and labels of a piece; None, with a word why, where it is not whole."""
     path = sidecar.with_suffix(".npy")
     try:
         content = json.loads(sidecar.read_text(encoding="utf-8"))
         rows = NpyRows(path)
-        names, labels = content.get("photos"), np.array(content["labels"], np.int64)
+        names, labels = content["photos"], np.array(content["labels"], np.int64)
         whole = (
             content["key"] == key
-            and len(rows) == len(labels)
-            and (names is None or len(names) == len(labels))
+            and len(rows) == len(labels) == len(names)
             and checksum_of(rows) == content["checksum"]
         )
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):

@@ -134,6 +134,11 @@ class FeatureExtractor:
         mixup: bool,
     ) -> None:
         """Runs the frozen part over some views, and caches the features in pieces."""
+        if self._cache.holds_earlier_version(self._digest):
+            _logger.info(
+                "cached features of an earlier version are not used, since photos are told apart "
+                "by their content now: keras-flowers cache --clear deletes them"
+            )
         # With mixup, each view has photos of its own laid over it: nothing to decode once for all,
         # and which these are depends on all photos of the pass.
         at_a_time = 1 if mixup else _VIEWS_AT_A_TIME

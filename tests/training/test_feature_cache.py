@@ -64,18 +64,24 @@ def test_some_of_the_photos_of_a_piece_are_those_asked_for(cache: FeatureCache) 
         np.testing.assert_array_equal(found.rows[:], ROWS[[int(name) for name in names]])
 
 
-def test_file_of_an_earlier_version_is_a_whole_view(cache: FeatureCache, tmp_path: Path) -> None:
+def test_file_of_an_earlier_version_is_known_and_not_used(
+    cache: FeatureCache, tmp_path: Path
+) -> None:
+    assert not cache.holds_earlier_version("abc")
     write(cache, *range(6))
+    assert not cache.holds_earlier_version("abc")
     (sidecar,) = (tmp_path / "features").glob("*.json")
     content = json.loads(sidecar.read_text())
     del content["photos"]
-    name = sidecar.stem.split("-")[0]
-    sidecar.with_suffix(".npy").rename(sidecar.with_name(f"{name}.npy"))
+    earlier = sidecar.with_name(sidecar.stem.split("-")[0] + ".json")
+    sidecar.with_suffix(".npy").rename(earlier.with_suffix(".npy"))
     sidecar.unlink()
-    (sidecar.with_name(f"{name}.json")).write_text(json.dumps(content))
-    found = cache.read(KEY, NAMES)
-    assert found.rows is not None
-    np.testing.assert_array_equal(found.rows[:], ROWS)
+    earlier.write_text(json.dumps(content))
+    assert cache.holds_earlier_version("abc")
+    assert not cache.holds_earlier_version("other")
+    assert cache.read(KEY, NAMES).missing.all()
+    (entry,) = cache.entries()  # to be listed and deleted
+    assert len(entry.paths) == 2
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".json"])
