@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import io
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -68,7 +66,9 @@ class Prediction:
         return f"<Prediction: {', '.join(names)}{rest}>"
 
     def _repr_png_(self) -> bytes | None:
-        # Imported here: drawing takes half a second to load.
+        # Imported here: Matplotlib takes half a second to load.
+        import io
+
         from keras_flowers.inference import chart
 
         if self.photo is None:
@@ -82,6 +82,8 @@ class Prediction:
         return file.getvalue()
 
     def _repr_html_(self) -> str | None:
+        import html
+
         if self.photo is not None:
             return None  # notebooks would show it in place of the picture
         rows = "".join(

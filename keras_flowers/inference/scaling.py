@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -82,8 +82,7 @@ def scaling_of_range(lowest: float, highest: float) -> Scaling | None:
     return None
 
 
-@dataclass(frozen=True)
-class StandardMetadata:
+class StandardMetadata(NamedTuple):
     """What the standard metadata of a `.tflite` file say about it.
 
     Attributes:
