@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -68,6 +67,8 @@ def _command(name: str) -> ModuleType:
 
 
 def _unknown(first: str) -> str:
+    import difflib  # here, since naming a photo does not need it
+
     near = difflib.get_close_matches(first, COMMANDS, n=1)
     advice = (
         f"did you mean {near[0]}?" if near else f"to name a photo: keras-flowers predict {first}"
