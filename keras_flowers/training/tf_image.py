@@ -1,8 +1,8 @@
 """The rule of `image.py` as TensorFlow operations, for tf.data and for the exported SavedModel.
 
 Both read the same photos alike: see `tests/test_parity.py` for how close. What only Pillow reads:
-WebP and TIFF, the transparency of a GIF (here its first frame is as stored), and an orientation
-that stands in XMP instead of EXIF.
+WebP, TIFF and AVIF, the transparency of a GIF (here its first frame is as stored), an orientation
+that stands in XMP instead of EXIF, and colour profiles: here every photo is taken for sRGB.
 """
 
 from __future__ import annotations
