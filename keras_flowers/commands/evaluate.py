@@ -17,6 +17,8 @@ from keras_flowers.training import metrics
 from keras_flowers.training.evaluate import Evaluation, evaluate_model
 
 EXAMPLES = """examples:
+  on your own photos, a folder for each class
+      keras-flowers evaluate saved_models/MobileNetV2 --data holiday
   how good the trained model is on photos that it has never seen
       keras-flowers evaluate saved_models/MobileNetV2
   a TFLite file on the second half of the validation photos, with pictures and tables
@@ -29,7 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     show_messages()
     options = parser().parse_args(argv)
     evaluation = evaluate_model(
-        options.model, split=options.split, dataset=options.dataset, data_dir=options.data_dir
+        options.model,
+        split=options.split,
+        dataset=options.dataset,
+        data_dir=options.data_dir,
+        sources=options.data,
+        label_map=options.label_map,
     )
     _print_scores(evaluation)
     if options.json:
@@ -54,8 +61,23 @@ def parser() -> argparse.ArgumentParser:
     photos.add_argument(
         "--split",
         metavar="SPLIT",
-        default="test",
-        help="TFDS split expression (default: %(default)s)",
+        help="split expression, such as validation[:50%%] (default: test; all of --data that has "
+        "no splits)",
+    )
+    photos.add_argument(
+        "--data",
+        metavar="SOURCE",
+        action="append",
+        default=[],
+        help="other photos: a folder with a folder for each class, a table with the columns path "
+        "and label, or tfds:NAME; may be given again",
+    )
+    photos.add_argument(
+        "--label_map",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help='lines of "their name,our name" (- leaves out): one for all --data, or one for each',
     )
     photos.add_argument(
         "--dataset", metavar="NAME", help="TFDS data set (default: the one it was trained on)"

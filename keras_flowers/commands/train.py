@@ -127,6 +127,10 @@ def _add_option(group: argparse._ArgumentGroup, field: dataclasses.Field[Any], h
     if hint is bool:
         group.add_argument(f"--{field.name}", action="store_true", default=None, help=text)
         return
+    if hint == tuple[str, ...]:
+        metavar = field.metadata["metavar"]
+        group.add_argument(f"--{field.name}", action="append", metavar=metavar, help=text)
+        return
     if field.default is not None:
         text += f" (default: {field.default})"
     kind = next(kind for kind in (int, float, str) if isinstance(kind(), hint))
@@ -149,6 +153,8 @@ def _is_trained(config: TrainConfig, run: Run, demo: bool) -> bool:
     free |= {"dataset", "data_dir", "base"} if demo else set()
     made = {"temperature": run.metrics.get("temperature"), **run.settings}
     asked = dataclasses.asdict(config)
+    # A run of an earlier version had no sources but data sets.
+    made = {"data": (), "label_map": (), "strict": False, **made}
     return all(asked[name] in (None, made.get(name)) for name in asked.keys() - free)
 
 

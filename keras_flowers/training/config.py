@@ -37,6 +37,23 @@ class TrainConfig:
     the temperature that was found is in `metrics.json`.
     """
 
+    data: tuple[str, ...] = _option(
+        (),
+        DATA,
+        "SOURCE",
+        "photos to learn from: a folder with a folder for each class, a table (.csv, .jsonl, "
+        ".parquet) with the columns path and label, or tfds:NAME; several add up",
+    )
+    label_map: tuple[str, ...] = _option(
+        (),
+        DATA,
+        "FILE",
+        'lines of "their name,our name" (- leaves out): one for all --data, or one for each',
+    )
+    category_names: str | None = _option(
+        None, DATA, "FILE", 'JSON with the name of each folder or label: {"1": "pink primrose"}'
+    )
+    strict: bool = _option(False, DATA, "", "refuse --data with a photo that cannot be read")
     dataset: str = _option(
         "oxford_flowers102", DATA, "NAME", "TFDS data set with the features image and label"
     )
@@ -180,7 +197,14 @@ class TrainConfig:
                 raise UserError(f"--{name}: expected {expected}, got {value}")
         if self.teacher is not None and self.fine_tune is None:
             raise UserError("--teacher teaches fine-tuning; add --fine_tune LAYER, or all")
+        if (self.label_map or self.category_names or self.strict) and not self.data:
+            raise UserError("--label_map, --category_names and --strict are about --data; add it")
         object.__setattr__(self, "base", find_base(self.base))
+        # As seen from anywhere: the run finds its photos again.
+        object.__setattr__(self, "data", tuple(map(_from_anywhere, self.data)))
+        object.__setattr__(self, "label_map", tuple(map(_from_anywhere, self.label_map)))
+        if self.category_names is not None:
+            object.__setattr__(self, "category_names", _from_anywhere(self.category_names))
 
     @property
     def run_dir(self) -> Path:
@@ -222,7 +246,11 @@ def load_settings(path: Path) -> dict[str, Any]:
     # Permission to replace a model is given anew for each run. Earlier versions wrote whether the
     # run was the demo, beside the data set and the base that the demo chose.
     dropped = ("overwrite", "demo")
-    return {key: value for key, value in content["settings"].items() if key not in dropped}
+    return {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in content["settings"].items()
+        if key not in dropped
+    }
 
 
 def from_settings(settings: dict[str, Any]) -> TrainConfig:
@@ -236,11 +264,21 @@ def from_settings(settings: dict[str, Any]) -> TrainConfig:
         if name not in types:
             raise UserError(f"{name!r} is not a setting; expected some of {', '.join(types)}")
         expected = types[name]
-        if expected in (float, float | None) and type(value) is int:
+        if expected == tuple[str, ...]:
+            if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
+                raise UserError(f"{name}: expected a list of text, got {value!r}")
+            settings = {**settings, name: tuple(value)}
+        elif expected in (float, float | None) and type(value) is int:
             settings = {**settings, name: float(value)}
         elif type(value) is bool and expected is not bool or not isinstance(value, expected):
             raise UserError(f"{name}: expected {_type_name(expected)}, got {value!r}")
     return TrainConfig(**settings)
+
+
+def _from_anywhere(path: str) -> str:
+    """A path of something that is there as an absolute one; anything else as it is."""
+    found = Path(path).expanduser()
+    return str(found.resolve()) if found.exists() else path
 
 
 def _type_name(hint: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,17 +59,21 @@ class Evaluation:
 def evaluate_model(
     model: str | Path,
     *,
-    split: str = "test",
+    split: str | None = None,
     dataset: str | None = None,
     data_dir: str | None = None,
+    sources: Sequence[str] = (),
+    label_map: Sequence[str] = (),
 ) -> Evaluation:
     """Scores a model file on the photos of a split; every photo counts.
 
     Args:
         model: A `.keras` or `.tflite` file, a SavedModel folder or the folder of a run.
-        split: TFDS split expression.
+        split: Split expression; None: test, or all photos of `sources` without splits.
         dataset: TFDS data set; None: the one that the model was trained on, in the same version.
         data_dir: Where TFDS keeps it; None: where training had it from, or TFDS's own folder.
+        sources: Photos of other sources: folders, tables or data sets, as --data takes them.
+        label_map: Files that say which of the model's classes their labels are.
 
     Returns:
         The scores, the confusion matrix, and the answer for each photo.
@@ -89,6 +93,8 @@ def evaluate_model(
         run=Run.around(path),
         dataset=dataset,
         data_dir=data_dir,
+        sources=sources,
+        label_map=label_map,
     )
     batches = data.pixels(photos, classifier.image_size).as_numpy_iterator()
     with progress_bar(

@@ -12,7 +12,7 @@ import json
 import logging
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -148,6 +148,7 @@ class FeatureCache:
         photos: Sequence[str],
         rows: npt.NDArray[np.float16],
         labels: npt.NDArray[np.int64],
+        about: Mapping[str, str],
     ) -> None:
         """Keeps the features of some photos.
 
@@ -156,6 +157,7 @@ class FeatureCache:
             photos: What tells them apart.
             rows: float16 [M, ...].
             labels: int64 [M].
+            about: `dataset` and `split`, for people: a photo is found wherever it lies.
         """
         digest = hashlib.sha256("\n".join(photos).encode()).hexdigest()[:12]
         path = self._folder / f"{_name(key)}-{digest}.npy"
@@ -174,6 +176,7 @@ class FeatureCache:
         # Written last: features without it are not believed.
         sidecar = {
             "key": key,
+            "about": dict(about),
             "checksum": checksum_of(rows),
             "photos": list(photos),
             "labels": labels.tolist(),
@@ -200,8 +203,10 @@ class FeatureCache:
         grouped: dict[tuple[str, str, str], list[Path]] = {}
         for sidecar in self._folder.glob("*.json"):
             try:
-                key = json.loads(sidecar.read_text(encoding="utf-8"))["key"]
-                facts = (str(key["trunk"]), str(key["dataset"]), str(key["split"]))
+                content = json.loads(sidecar.read_text(encoding="utf-8"))
+                key = content["key"]
+                about = content.get("about", key)  # earlier versions had it in the key
+                facts = (str(key["trunk"]), str(about["dataset"]), str(about["split"]))
             except (OSError, ValueError, KeyError, TypeError):
                 facts = ("", "", "")
             grouped.setdefault(facts, []).extend([sidecar, sidecar.with_suffix(".npy")])

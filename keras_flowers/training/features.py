@@ -11,7 +11,6 @@ import functools
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ _logger = logging.getLogger(__name__)
 _VIEWS_AT_A_TIME = 4
 """For so many views a photo is decoded once."""
 
-_CACHE_VERSION = 4
+_CACHE_VERSION = 5
 """Raise it when decoding, the views or the engines change the features."""
 
 
@@ -74,17 +73,22 @@ class FeatureExtractor:
             UserError: A feature is not a finite number.
         """
         names = _names(photos)
+        # In an order that the content decides: the same photos give the same training, from
+        # whatever source and in whatever order they come.
+        order = np.argsort(names, kind="stable")
+        in_order = [names[number] for number in order]
         keys = {view: self._key(photos, view, mixup) for view in views}
         cached = {view: self._cache.read(key, names) for view, key in keys.items()}
         incomplete = [view for view in views if cached[view].rows is None]
         if incomplete:
             missing = {view: cached[view].missing for view in incomplete}
             self._run(photos, keys, missing, names, mixup)
-            cached |= {view: self._cache.read(keys[view], names) for view in incomplete}
         else:
             _logger.info(f"{photos.split}: {len(views)} x {photos.count} cached features are used")
-        found = [(view.rows, view.labels) for view in cached.values() if view.rows is not None]
-        return CachedFeatures([rows for rows, _ in found], found[0][1])
+        read = [self._cache.read(keys[view], in_order).rows for view in views]
+        # Not the labels that were cached: a photo may have moved to another class since.
+        labels = photos.label_numbers[order]
+        return CachedFeatures([rows for rows in read if rows is not None], labels)
 
     def stream(self, photos: LabelledPhotos, batch_size: int) -> Iterator[Batch]:
         """The features of the full view, for photos that are seen once: nothing is written.
@@ -102,7 +106,7 @@ class FeatureExtractor:
         names = _names(photos)
         cached = self._cache.read(self._key(photos, View.FULL, mixup=False), names)
         if cached.rows is not None:  # an earlier version has written them
-            yield from CachedFeatures([cached.rows], cached.labels).whole(batch_size)
+            yield from CachedFeatures([cached.rows], photos.label_numbers).whole(batch_size)
             return
         full, rest = divmod(photos.count, batch_size)
         sizes = [batch_size] * full + [rest] * (rest > 0)
@@ -112,13 +116,11 @@ class FeatureExtractor:
                 yield rows[:, 0].astype(np.float32), labels
 
     def _key(self, photos: LabelledPhotos, view: int, mixup: bool) -> Key:
-        # In the words of the files that were written before: another name would hide them.
         return {
             "rule": _CACHE_VERSION,
             "trunk": self._digest,
-            "dataset": photos.dataset,
-            "split": photos.split,
-            "files": photos.fingerprint,
+            # Which photo is laid over another depends on all of them.
+            "files": photos.fingerprint if mixup else None,
             "image_size": list(self._size),
             "view": view,
             "blend": mixup,
@@ -153,12 +155,13 @@ class FeatureExtractor:
         with self._bar(photos, total) as bar:
             for views, wanted in passes:
                 groups = list(pieces(wanted, size))
-                batches = self._passed(_only(photos, wanted), views, mixup, bar)
+                batches = self._passed(photos.only(wanted), views, mixup, bar)
                 parts = _regrouped(batches, [len(group) for group in groups])
                 for group, (rows, labels) in zip(groups, parts, strict=True):
                     of_piece = [names[number] for number in group]
                     for place, view in enumerate(views):
-                        self._cache.write(keys[view], of_piece, rows[:, place], labels)
+                        about = {"dataset": photos.dataset, "split": photos.split}
+                        self._cache.write(keys[view], of_piece, rows[:, place], labels, about)
 
     def _bar(self, photos: LabelledPhotos, total: int) -> Any:
         return progress_bar(total=total, unit="view", description=f"{photos.split}: features")
@@ -222,21 +225,16 @@ def digest_of(network: keras.Model) -> str:
 
 
 def _names(photos: LabelledPhotos) -> list[str]:
-    """What tells the photos of a split apart in the cache: their numbers."""
-    return [str(number) for number in range(photos.count)]
+    """What tells the photos of a split apart in the cache: their content.
 
-
-def _only(photos: LabelledPhotos, wanted: npt.NDArray[np.bool_]) -> LabelledPhotos:
-    """Some of the photos, with the indices that they have among all: their views depend on them."""
-    if wanted.all():
-        return photos
-    records = photos.records.enumerate()
-    records = records.filter(lambda number, _: tf.gather(tf.constant(wanted), number))
-    return replace(
-        photos,
-        count=int(wanted.sum()),
-        records=records.map(lambda _, record: record).with_options(data.without_autotune()),
-    )
+    Of a photo that is there more than once, the second is another one.
+    """
+    seen: dict[bytes, int] = {}
+    names = []
+    for digest in photos.digests.tolist():
+        seen[digest] = seen.get(digest, 0) + 1
+        names.append(digest.decode() + (f" {seen[digest]}" if seen[digest] > 1 else ""))
+    return names
 
 
 def _regrouped(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +98,16 @@ class Run:
     def labels_path(self) -> Path:
         """The names of the classes, one a line."""
         return self.folder / "labels.txt"
+
+    @property
+    def split_path(self) -> Path:
+        """Which photo was on which side, where the photos came from `--data`."""
+        return self.folder / "split.csv"
+
+    @property
+    def left_out_path(self) -> Path:
+        """The photos that were not used, with the reason; only where there were any."""
+        return self.folder / "left_out.csv"
 
     @property
     def history_path(self) -> Path:
@@ -237,31 +247,41 @@ def settings_like(config_path: Path, changes: Mapping[str, Any]) -> dict[str, An
 def photos_of(
     path: Path,
     metadata: Metadata,
-    split: str,
+    split: str | None,
     *,
     run: Run | None = None,
     dataset: str | None = None,
     data_dir: str | None = None,
+    sources: Sequence[str] = (),
+    label_map: Sequence[str] = (),
 ) -> data.LabelledPhotos:
     """The photos that belong to a model: the one way from any model file back to its data set.
 
     Args:
         path: The model, for messages.
         metadata: What the model carries; its provenance names data set, configuration and version.
-        split: TFDS split.
+        split: Split expression; None: test, or all photos of sources without splits.
         run: The run that the model belongs to, if any.
         dataset: Another data set, as `data.load_photos` takes it; None: that of the training.
         data_dir: Where TFDS keeps the data set; None: where training had it from.
+        sources: Photos of other sources, as `sources.open_photos` takes them.
+        label_map: As `sources.open_photos` takes them.
 
     Raises:
         UserError: The data set cannot be had, or has other classes.
     """
     from keras_flowers.training import data
 
+    settings = run.settings if run else {}
+    if sources:
+        return _photos_of_sources(sources, metadata, split, data_dir, label_map)
+    if dataset is None and run is not None and settings.get("data"):
+        return _photos_of_run(run, metadata, split or "test", data_dir)
+    split = split or "test"
     if dataset is None:
         # With its configuration and version: another version may have other splits.
         dataset = data.name_to_read(str(metadata.provenance.get("dataset", DATASET)))
-        data_dir = data_dir or (run.settings.get("data_dir") if run else None)
+        data_dir = data_dir or settings.get("data_dir")
     photos = data.load_photos(dataset, split, data_dir)
     if photos.labels != metadata.labels:
         raise UserError(
@@ -270,6 +290,41 @@ def photos_of(
             "expected the same names in the same order: choose another --dataset"
         )
     return photos
+
+
+def _photos_of_sources(
+    sources: Sequence[str],
+    metadata: Metadata,
+    split: str | None,
+    data_dir: str | None,
+    label_map: Sequence[str],
+) -> data.LabelledPhotos:
+    from keras_flowers.training.sources import open_photos
+    from keras_flowers.training.sources.source import ALL
+
+    photos = open_photos(
+        sources, data_dir=data_dir, label_map=label_map, labels=metadata.labels, divide=False
+    )
+    return photos.photos(split or ("test" if "test" in photos.counts else ALL))
+
+
+def _photos_of_run(
+    run: Run, metadata: Metadata, split: str, data_dir: str | None
+) -> data.LabelledPhotos:
+    """A split of the photos that a run was made of, as they were divided then."""
+    from keras_flowers.training.sources import open_photos
+
+    settings = run.settings
+    photos = open_photos(
+        settings["data"],
+        data_dir=data_dir or settings.get("data_dir"),
+        category_names=settings.get("category_names"),
+        label_map=settings.get("label_map", ()),
+        cache_dir=Path(settings["cache_dir"]).expanduser(),
+        division=run.split_path if run.split_path.is_file() else None,
+        labels=metadata.labels,
+    )
+    return photos.photos(split)
 
 
 def size_of(path: Path) -> int:

@@ -123,7 +123,7 @@ def _train(config: TrainConfig, run: Run) -> TrainResult:
     seconds = time.monotonic() - started
     trained_on = {"split": splits.train.split, "photos": splits.train.count}
     result = TrainResult(run, resolved, trained_on, scores, temperature, seconds)
-    _write(result, model, splits.train, history)
+    _write(result, model, splits, history)
     return result
 
 
@@ -134,11 +134,23 @@ def _open_splits(config: TrainConfig) -> Splits:
         UserError: It cannot be had, or its splits cannot be used like this.
     """
     from keras_flowers.training import data
+    from keras_flowers.training.sources import open_photos
 
-    train, validation, test = (
-        data.load_photos(config.dataset, split, config.data_dir)
-        for split in (config.train_split, config.validation_split, config.test_split)
-    )
+    wanted = (config.train_split, config.validation_split, config.test_split)
+    if config.data:
+        photos = open_photos(
+            config.data,
+            data_dir=config.data_dir,
+            category_names=config.category_names,
+            label_map=config.label_map,
+            cache_dir=Path(config.cache_dir).expanduser(),
+            strict=config.strict,
+        )
+        train, validation, test = (photos.photos(split) for split in wanted)
+    else:
+        train, validation, test = (
+            data.load_photos(config.dataset, split, config.data_dir) for split in wanted
+        )
     if data.overlap(train, test) or data.overlap(validation, test):
         raise UserError(
             f"--test_split {config.test_split} shares photos with the splits that are learned "
@@ -325,16 +337,14 @@ def _score(
     return scores
 
 
-def _write(
-    result: TrainResult, model: keras.Model, train: LabelledPhotos, history: History
-) -> None:
+def _write(result: TrainResult, model: keras.Model, splits: Splits, history: History) -> None:
     """Writes the files of the run, all of them or nothing."""
     from keras_flowers import __version__
     from keras_flowers.inference.labels import format_labels
     from keras_flowers.inference.metadata import Metadata, add_to_archive
     from keras_flowers.training.history import write_history
 
-    config, asked = result.config, result.config.asked
+    config, asked, train = result.config, result.config.asked, splits.train
     libraries = ("tensorflow", "keras", "numpy", "ai-edge-litert")
     versions = {
         "keras_flowers": __version__,
@@ -364,8 +374,21 @@ def _write(
         new = Run.at(folder)
         write_json(new.config_path, {"settings": config.settings(), "versions": versions})
         write_text(new.labels_path, format_labels(train.labels))
+        _write_photos(new, splits)
         write_history(new, history)
         model.save(new.model_path)
         add_to_archive(new.model_path, metadata)
         write_json(new.metrics_path, found)
     result.run.remove_checkpoints()
+
+
+def _write_photos(run: Run, splits: Splits) -> None:
+    """Writes which photo was on which side, and which were not used."""
+    from keras_flowers.training.sources.left_out import as_csv
+
+    if splits.train.division is not None:
+        write_text(run.split_path, splits.train.division())
+    # Splits of the same sources name the same photos.
+    left_out = dict.fromkeys(one for split in splits if split for one in split.left_out)
+    if left_out:
+        write_text(run.left_out_path, as_csv(list(left_out)))

@@ -76,6 +76,7 @@ def open_photos(
     strict: bool = False,
     division: Path | None = None,
     labels: tuple[str, ...] | None = None,
+    divide: bool = True,
 ) -> PhotoSet:
     """Opens sources, looks into their photos, and divides those that come without splits.
 
@@ -89,6 +90,7 @@ def open_photos(
         strict: Refuses a source with a photo that cannot be read.
         division: The `split.csv` of an earlier run, whose photos keep their sides.
         labels: The classes of a model that is there already; None: those of the sources.
+        divide: Whether sources without splits are divided; else all is in the split `photos`.
 
     Raises:
         UserError: What is wrong with a source, or with what was asked of it.
@@ -110,6 +112,7 @@ def open_photos(
         strict=strict,
         earlier=None if division is None else read_division(division),
         labels=labels,
+        divide=divide,
     )
 
 

@@ -62,8 +62,8 @@ class Inspection:
     has_look: npt.NDArray[np.bool_]
     reasons: npt.NDArray[np.str_]
 
-    def rows(self, numbers: npt.NDArray[np.intp] | Sequence[int]) -> Inspection:
-        """Some of the rows, in the order of `numbers`."""
+    def rows(self, numbers: npt.NDArray[Any] | Sequence[int]) -> Inspection:
+        """Some of the rows, by their numbers or by a bool for each."""
         return Inspection(*(getattr(self, field.name)[numbers] for field in fields(self)))
 
 

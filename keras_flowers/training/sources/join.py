@@ -75,6 +75,7 @@ def join_sources(
     strict: bool = False,
     earlier: Mapping[bytes, str] | None = None,
     labels: tuple[str, ...] | None = None,
+    divide: bool = True,
 ) -> PhotoSet:
     """Looks into all photos of some sources, and divides those that come without splits.
 
@@ -85,6 +86,7 @@ def join_sources(
         strict: Whether one unreadable photo is too many.
         earlier: The side of photos that were divided before, as `read_division` returns it.
         labels: The classes of a model that is there already; None: those of the sources.
+        divide: Whether sources without splits are divided; else all is in the split `photos`.
 
     Raises:
         UserError: Labels do not fit, too many photos cannot be read, or too few are left.
@@ -96,7 +98,7 @@ def join_sources(
     rows.sides[(rows.names == UNKNOWN) & (rows.sides != "")] = UNKNOWN
     brought = [set(source.counts) & set(SPLITS) for source in sources]
     for number, source in enumerate(sources):
-        if brought[number] == set(SPLITS):
+        if brought[number] == set(SPLITS) or not divide:
             continue
         own = (rows.source_of == number) & ~np.isin(rows.sides, ("", UNKNOWN))
         if number and not brought[number] and brought[0] == set(SPLITS):

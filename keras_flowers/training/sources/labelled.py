@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -48,8 +48,10 @@ class LabelledPhotos:
         routes: uint8 [count], `inspection.FAST` or `PILLOW`: who decodes it.
         label_numbers: int64 [count], the classes; -1 for none of the classes.
         positions: Where each photo lies: no two photos have the same.
-        left_out: The photos of the split that cannot be read.
+        parts: Where they come from.
+        left_out: The photos of all its sources that are not used, and why.
         open_split: Opens another split of the same sources.
+        division: Gives the table `split.csv` of the sources; None where they brought all splits.
     """
 
     dataset: str
@@ -61,8 +63,24 @@ class LabelledPhotos:
     routes: npt.NDArray[np.uint8]
     label_numbers: npt.NDArray[np.int64]
     positions: frozenset[str]
+    parts: tuple[Part, ...] = field(default=(), repr=False)
     left_out: tuple[LeftOut, ...] = ()
     open_split: Callable[[str], LabelledPhotos] | None = field(default=None, repr=False)
+    division: Callable[[], str] | None = field(default=None, repr=False)
+
+    def only(self, wanted: npt.NDArray[np.bool_]) -> LabelledPhotos:
+        """Some of the photos, with the indices that they have among all; reads no others."""
+        if wanted.all():
+            return self
+        chosen, start = [], 0
+        for part in self.parts:
+            here = wanted[start : start + len(part.numbers)]
+            start += len(part.numbers)
+            chosen.append(
+                Part(part.photos, part.numbers[here], part.found.rows(here), part.labels[here])
+            )
+        indexes = np.flatnonzero(wanted)
+        return replace(self, count=len(indexes), records=_records(chosen, indexes))
 
     def of_split(self, split: str) -> LabelledPhotos:
         """Another split of the same data set."""
@@ -96,26 +114,39 @@ def label_photos(
     labels: tuple[str, ...],
     left_out: Sequence[LeftOut] = (),
     open_split: Callable[[str], LabelledPhotos] | None = None,
+    division: Callable[[], str] | None = None,
 ) -> LabelledPhotos:
     """Puts the photos of several places one after the other."""
     parts = [part for part in parts if len(part.numbers)]
     numbers = np.concatenate([part.labels for part in parts])
-    contents = [part.photos.records(part.numbers.tolist()) for part in parts]
-    records = functools.reduce(lambda one, other: one.concatenate(other), contents)
-    indexes = tf.data.Dataset.range(len(numbers))
-    classes = tf.data.Dataset.from_tensor_slices(numbers)
     return LabelledPhotos(
         dataset=dataset,
         split=split,
         labels=labels,
         count=len(numbers),
-        records=tf.data.Dataset.zip(indexes, records, classes).with_options(without_autotune()),
+        records=_records(parts, np.arange(len(numbers))),
         digests=np.concatenate([part.found.digests for part in parts]),
         routes=np.concatenate([part.found.routes for part in parts]),
         label_numbers=numbers,
         positions=frozenset(place for part in parts for place in _positions(part)),
+        parts=tuple(parts),
         left_out=tuple(left_out),
         open_split=open_split,
+        division=division,
+    )
+
+
+def _records(parts: Sequence[Part], indexes: npt.NDArray[np.intp]) -> tf.data.Dataset:
+    parts = [part for part in parts if len(part.numbers)]
+    contents = functools.reduce(
+        lambda one, other: one.concatenate(other),
+        [part.photos.records(part.numbers.tolist()) for part in parts],
+    )
+    labels = np.concatenate([part.labels for part in parts])
+    facts = tf.data.Dataset.from_tensor_slices((indexes.astype(np.int64), labels))
+    records = tf.data.Dataset.zip(facts, contents)
+    return records.map(lambda fact, content: (fact[0], content, fact[1])).with_options(
+        without_autotune()
     )
 
 

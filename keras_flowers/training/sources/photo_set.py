@@ -16,7 +16,7 @@ from keras_flowers.errors import UserError
 from keras_flowers.training.sources.inspection import Inspection
 from keras_flowers.training.sources.labelled import LabelledPhotos, Part, label_photos
 from keras_flowers.training.sources.left_out import LeftOut
-from keras_flowers.training.sources.source import SPLITS, UNKNOWN, StoredPhotos, slices_of
+from keras_flowers.training.sources.source import ALL, SPLITS, UNKNOWN, StoredPhotos, slices_of
 
 
 class Piece(NamedTuple):
@@ -60,7 +60,7 @@ class PhotoSet:
         """How many photos each split has."""
         sides, counts = np.unique(self.sides[self.sides != ""], return_counts=True)
         found = dict(zip(sides.tolist(), counts.tolist(), strict=True))
-        return {side: found[side] for side in (*SPLITS, UNKNOWN) if side in found}
+        return {side: found[side] for side in (*SPLITS, ALL, UNKNOWN) if side in found}
 
     def photos(self, expression: str) -> LabelledPhotos:
         """The photos of a split expression, such as `train`, `validation[:50%]`, `train+test`.
@@ -82,6 +82,7 @@ class PhotoSet:
             labels=self.labels,
             left_out=self.left_out,
             open_split=self.photos,
+            division=self.as_csv,
         )
 
     def _part(self, piece: int, rows: npt.NDArray[np.intp]) -> Part:
