@@ -261,7 +261,8 @@ def _divide(
         place = places[rows.piece_of[other]][rows.numbers[other]]
         twins[int(chosen[row])] = f"near duplicate of {place}, which is in {division.sides[twin]}"
     rows.leave_out(twins)
-    _say(name, division, len(set(rows.names[chosen].tolist())), len(double))
+    if earlier is None:  # or else it was said then
+        _say(name, division, len(set(rows.names[chosen].tolist())), len(double))
 
 
 def _in_two_classes(rows: _Rows, numbers: npt.NDArray[np.intp]) -> dict[int, str]:
