@@ -27,7 +27,8 @@ def cache(tmp_path: Path) -> FeatureCache:
 
 def write(cache: FeatureCache, *numbers: int, key: dict[str, Any] = KEY) -> None:
     some = list(numbers)
-    cache.write(key, [NAMES[number] for number in some], ROWS[some], LABELS[some])
+    about = {"dataset": key["dataset"], "split": key["split"]}
+    cache.write(key, [NAMES[number] for number in some], ROWS[some], LABELS[some], about)
 
 
 def test_pieces_are_one_view_in_the_order_asked_for(cache: FeatureCache) -> None:
