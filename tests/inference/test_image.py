@@ -21,7 +21,7 @@ from bad_photos import encode
 from conftest import COLOURS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference import image
@@ -256,6 +256,15 @@ def test_jpeg_is_decoded_no_larger_than_needed() -> None:
     assert read_photo(data).size == (1000, 600)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_shrunk_by_its_upright_sides(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = (1600, 400) if orientation < 5 else (400, 1600)
+    data = encode(Image.new("RGB", stored), "JPEG", exif=exif)
+    assert read_photo(data, (100, 800)).size == (800, 200)
+
+
 def test_shrinking_goes_by_the_upright_sides() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -329,6 +338,7 @@ def test_damaged_pil_image_is_a_user_error() -> None:
         (np.zeros((0, 4, 3), np.uint8), r"the shape \(0, 4, 3\)"),
         (np.zeros((4, 4, 3), bool), "the type bool; expected uint8 or float32"),
         (np.full((4, 4, 3), 0.5), "pixels are 0.5 to 0.5; expected 0 to 255: multiply them by 255"),
+        (np.ones((4, 4, 3)), "pixels are 1 to 1; expected 0 to 255: multiply them by 255"),
         (np.full((4, 4, 3), np.nan), "pixels are nan to nan"),
         (np.full((4, 4, 3), 256), "pixels are 256 to 256; expected 0 to 255"),
         (np.full((4, 4, 3), -7), "pixels are -7 to -7; expected 0 to 255"),
@@ -467,6 +477,34 @@ def test_photos_beyond_the_limits_are_refused_before_they_are_decoded(
     (tmp_path / "long.jpg").write_bytes(data)
     with pytest.raises(UserError, match="MiB"):
         read_photo(tmp_path / "long.jpg")
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("PNG", 40_000), ("WEBP", 20_000)])
+def test_webp_may_have_half_as_many_pixels(
+    kind: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image, "MAX_DECODED_PIXELS", 40_000)
+    assert read_photo(encode(quarters(200, limit // 200), kind)).width == 200
+    with pytest.raises(UserError, match=rf"200 x {limit // 200 + 1} pixels"):
+        read_photo(encode(quarters(200, limit // 200 + 1), kind))
+
+
+def test_raw_preview_is_refused_but_not_a_tiff_with_either_tag_alone() -> None:
+    with pytest.raises(UserError, match="is a camera's raw file"):
+        read_photo(bad_photos.raw_preview(CYAN))
+    for tag in (254, 330):
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags[tag] = 1
+        assert read_photo(encode(quarters(), "TIFF", tiffinfo=tags)).size == (48, 32)
+
+
+def test_exif_that_cannot_be_read_means_upright(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Any) -> None:
+        raise ValueError("broken")
+
+    data = encode(quarters(), "PNG")
+    monkeypatch.setattr(Image.Image, "getexif", fail)
+    assert corners(read_photo(data)) == [CYAN, MAGENTA, YELLOW, (0, 0, 0)]
 
 
 def test_large_photos_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
