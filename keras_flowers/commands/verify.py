@@ -38,14 +38,33 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="a run folder: model.keras, saved_model/1/ and the .tflite files, or some of them",
     )
+    parser.add_argument(
+        "--data",
+        metavar="SOURCE",
+        action="append",
+        default=[],
+        help="other labelled photos: a folder with a folder for each class, a table with the "
+        "columns path and label, or tfds:NAME; may be given again",
+    )
+    parser.add_argument(
+        "--label_map",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help='lines of "their name,our name" (- leaves out): one for all --data, or one for each',
+    )
     photos = parser.add_mutually_exclusive_group()
-    photos.add_argument("--split", help="TFDS split (default: the test split of the run)")
+    photos.add_argument(
+        "--split",
+        metavar="SPLIT",
+        help="split (default: the test split of the run; all of --data that has no splits)",
+    )
     photos.add_argument(
         "--photos",
         metavar="FOLDER",
         type=Path,
-        help="a folder of photos instead; those in subfolders that are called as the classes give "
-        "accuracy, too",
+        help="a folder of photos, labelled or not, instead; those in subfolders that are called as "
+        "the classes give accuracy, too",
     )
     parser.add_argument(
         "--data_dir", metavar="FOLDER", help="where TFDS keeps data sets (default: as in training)"
@@ -61,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = options_of.parse_args(argv)
     if options.limit is not None and options.limit < 1:
         options_of.error("argument --limit: expected 1 or more")
+    if options.photos is not None and options.data:
+        options_of.error("argument --photos: not allowed with argument --data")
     show_messages()
     from keras_flowers.export.verify import verify_model
 
@@ -70,6 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         split=options.split,
         data_dir=options.data_dir,
         limit=options.limit,
+        sources=options.data,
+        label_map=options.label_map,
     )
     print(report)
     return EXIT_SOME_FAILED if report.broken else 0

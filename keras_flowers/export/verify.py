@@ -45,6 +45,8 @@ def verify_model(
     split: str | None = None,
     data_dir: str | None = None,
     limit: int | None = None,
+    sources: Sequence[str] = (),
+    label_map: Sequence[str] = (),
 ) -> Report:
     """Shows the same photos to every version of a model and compares their answers.
 
@@ -54,9 +56,13 @@ def verify_model(
     Args:
         run: The run or its folder: `model.keras`, `saved_model/1/` and `*.tflite`.
         photos: A folder of photos; None for those of the data set that the model was trained on.
-        split: TFDS split of that data set; None: the test split of the run.
+        split: Split of that data set or of `sources`; None: the test split of the run, or all
+            photos of sources without splits.
         data_dir: Where TFDS keeps the data set; None: where training had it from.
         limit: Only the first so many photos; None for all.
+        sources: Labelled photos of other sources: folders, tables or data sets, as `--data` takes
+            them.
+        label_map: Files that say which of the model's classes their labels are.
 
     Returns:
         The report; its `broken` is empty where all versions agree within the limits. A photo that
@@ -77,8 +83,17 @@ def verify_model(
     import_tensorflow()
     best = versions[0]
     if photos is None:
-        split = split or run.settings.get("test_split", "test")
-        found = photos_of(best.path, best.metadata, split, run=run, data_dir=data_dir)
+        if not sources:
+            split = split or run.settings.get("test_split", "test")
+        found = photos_of(
+            best.path,
+            best.metadata,
+            split,
+            run=run,
+            data_dir=data_dir,
+            sources=sources,
+            label_map=label_map,
+        )
         photos = photos_of_split(found, limit=limit)
     elif not isinstance(photos, VerificationPhotos):
         photos = photos_of_folder(Path(photos), best.metadata.labels, limit=limit)

@@ -34,13 +34,28 @@ def test_options_reach_the_verification_and_the_report_is_printed(
         return report([] if len(asked) == 1 else ["it differs"])
 
     monkeypatch.setattr(verify, "verify_model", verified)
-    assert command.main(["run", "--limit", "5", "--split", "validation", "--data_dir", "d"]) == 0
+    options = ["--limit", "5", "--split", "validation", "--data_dir", "d"]
+    assert command.main(["run", *options, "--data", "a", "--data", "b", "--label_map", "m"]) == 0
     assert capsys.readouterr().out == f"{report([])}\n"
     assert command.main(["run", "--photos", str(tmp_path)]) == EXIT_SOME_FAILED
     assert capsys.readouterr().out.endswith("BROKEN: it differs\n")
     assert asked == [
-        (Path("run"), None, {"split": "validation", "data_dir": "d", "limit": 5}),
-        (Path("run"), tmp_path, {"split": None, "data_dir": None, "limit": None}),
+        (
+            Path("run"),
+            None,
+            {
+                "split": "validation",
+                "data_dir": "d",
+                "limit": 5,
+                "sources": ["a", "b"],
+                "label_map": ["m"],
+            },
+        ),
+        (
+            Path("run"),
+            tmp_path,
+            {"split": None, "data_dir": None, "limit": None, "sources": [], "label_map": []},
+        ),
     ]
 
 
@@ -66,6 +81,7 @@ def test_photos_of_a_folder_are_shown(
         (["none"], "none is not a folder; expected the folder of a run"),
         (["none", "--limit", "0"], "argument --limit: expected 1 or more"),
         (["none", "--split", "test", "--photos", "x"], "not allowed with argument --split"),
+        (["none", "--data", "a", "--photos", "x"], "not allowed with argument --data"),
     ],
 )
 def test_what_cannot_be_verified_is_refused(

@@ -293,6 +293,21 @@ def test_a_fault_is_found_without_the_keras_model(
     assert "photos otherwise than SavedModel does; at most 1 are allowed" in by_files
 
 
+def test_labelled_photos_of_another_source_are_shown(
+    exported: Exported, shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "has_mediapipe", lambda: False)
+    labels = read_metadata(shipped / "run_float32.tflite").labels
+    folder = tmp_path / "source"
+    for number in range(16):
+        place = folder / labels[exported.classes[number]] / f"{number}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(exported.photos[number])
+    report = verify_model(shipped, sources=[str(folder)])
+    assert (report.photos, report.broken) == (16, [])
+    assert {row.labelled for row in report.rows} == {16}
+
+
 # Other photos than upright JPEGs.
 
 
