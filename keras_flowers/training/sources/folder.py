@@ -55,7 +55,10 @@ def open_folder(folder: Path, names: Mapping[str, str] | None = None) -> FileSou
     folders = [
         one for parents in parts.values() for parent in parents for one in _folders_in(parent)
     ]
-    labels = [_name_of(one, names) for one in sorted(folders, key=_order_key(folders))]
+    order = in_order(one.name for one in folders)
+    labels = [
+        _name_of(one, names) for one in sorted(folders, key=lambda one: order.index(one.name))
+    ]
     in_classes = [name for name in dict.fromkeys(labels) if name in counted and name != UNKNOWN]
     loose = sum(len(list(_files_in(parent))) for parents in parts.values() for parent in parents)
     if loose:
@@ -83,11 +86,6 @@ def _parts_of(folder: Path) -> dict[str, list[Path]]:
             f"{printable(folder)} has splits; beside them these are not read: {', '.join(others)}"
         )
     return {split: parts[split] for split in ("train", "validation", "test") if split in parts}
-
-
-def _order_key(folders: list[Path]):  # type: ignore[no-untyped-def]
-    order = {name: place for place, name in enumerate(in_order(one.name for one in folders))}
-    return lambda one: order[one.name]
 
 
 def _folders_in(folder: Path) -> list[Path]:
