@@ -105,7 +105,7 @@ class FeatureExtractor:
         """
         names = _names(photos)
         cached = self._cache.read(self._key(photos, View.FULL, mixup=False), names)
-        if cached.rows is not None:  # an earlier version has written them
+        if cached.rows is not None:  # these photos have been learned from or chosen on
             yield from CachedFeatures([cached.rows], photos.label_numbers).whole(batch_size)
             return
         full, rest = divmod(photos.count, batch_size)

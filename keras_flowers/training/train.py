@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 import logging
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata as packages
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keras_flowers.errors import UserError
-from keras_flowers.files import atomic_replace_all, exclusive_lock, write_json, write_text
+from keras_flowers.files import exclusive_lock
 from keras_flowers.system import import_tensorflow
 from keras_flowers.training.config import ResolvedConfig, TrainConfig
 from keras_flowers.training.run_directory import Run
+from keras_flowers.training.run_files import write_run
 from keras_flowers.training.views import View
 
 if TYPE_CHECKING:
@@ -123,7 +121,7 @@ def _train(config: TrainConfig, run: Run) -> TrainResult:
     seconds = time.monotonic() - started
     trained_on = {"split": splits.train.split, "photos": splits.train.count}
     result = TrainResult(run, resolved, trained_on, scores, temperature, seconds)
-    _write(result, model, splits, history)
+    write_run(result, model, splits, history)
     return result
 
 
@@ -335,64 +333,3 @@ def _score(
     examples = extractor_of(trunk).stream(splits.test, fit.ROWS)
     scores[splits.test.split] = metrics.score(*fit.predict(tail, examples))
     return scores
-
-
-def _write(result: TrainResult, model: keras.Model, splits: Splits, history: History) -> None:
-    """Writes the files of the run, all of them or nothing."""
-    from keras_flowers import __version__
-    from keras_flowers.inference.labels import format_labels
-    from keras_flowers.inference.metadata import Metadata, add_to_archive
-    from keras_flowers.training.history import write_history
-
-    config, asked, train = result.config, result.config.asked, splits.train
-    libraries = ("tensorflow", "keras", "numpy", "ai-edge-litert")
-    versions = {
-        "keras_flowers": __version__,
-        "python": platform.python_version(),
-        **{name: packages.version(name) for name in libraries},
-    }
-    scores = {split: one.as_dict() for split, one in result.scores.items()}
-    provenance = {
-        "package": f"keras_flowers {__version__}",
-        "base": asked.base,
-        "fine_tune": asked.fine_tune,
-        "teacher": asked.teacher,
-        "dataset": train.dataset,
-        "trained_on": result.trained_on,
-        "scores": scores,
-        "seed": asked.seed,
-        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-    }
-    metadata = Metadata(train.labels, (config.image_size, config.image_size), provenance)
-    found = {
-        "trained_on": result.trained_on,
-        "scores": scores,
-        "temperature": result.temperature,
-        "seconds": round(result.seconds, 1),
-    }
-    with atomic_replace_all(result.run.folder, last=result.run.metrics_path.name) as folder:
-        new = Run.at(folder)
-        write_json(new.config_path, {"settings": config.settings(), "versions": versions})
-        write_text(new.labels_path, format_labels(train.labels))
-        _write_photos(new, splits)
-        write_history(new, history)
-        model.save(new.model_path)
-        add_to_archive(new.model_path, metadata)
-        write_json(new.metrics_path, found)
-        written = {path.name for path in folder.iterdir()}
-    for path in (result.run.split_path, result.run.left_out_path):
-        if path.name not in written:
-            path.unlink(missing_ok=True)  # of the run that was overwritten
-    result.run.remove_checkpoints()
-
-
-def _write_photos(run: Run, splits: Splits) -> None:
-    """Writes which photo was on which side, and which were not used."""
-    from keras_flowers.training.sources.left_out import as_csv
-
-    if splits.train.division is not None:
-        write_text(run.split_path, splits.train.division())
-    # Splits of the same sources name the same photos.
-    left_out = dict.fromkeys(one for split in splits if split for one in split.left_out)
-    if left_out:
-        write_text(run.left_out_path, as_csv(list(left_out)))
