@@ -158,7 +158,9 @@ def main(folder: Path, kills: int, seed: int) -> dict[str, int]:
             found["files"] += files(interrupted) == files(straight)
         # A Ctrl-C while an object is cleared away is dropped with a note and a traceback.
         # Cython's note, which quotes a name, has another traceback before it.
-        more = log.count("Traceback") - log.count("Exception ignored in")
+        # TensorFlow's C code prints one by itself where Ctrl-C meets it inside of `tf.nest`.
+        foreign = log.count("SystemError: <built-in function __import__> returned a result with")
+        more = log.count("Traceback") - log.count("Exception ignored in") - foreign
         assert 0 <= more <= log.count("Exception ignored in: '"), log
     else:
         raise AssertionError(f"after {3 * kills + 10} rounds: {found}")
