@@ -22,9 +22,10 @@ from keras_flowers.inference.classifier import Classifier, load_classifier
 from keras_flowers.inference.exif import CaptureInfo, read_capture_info
 from keras_flowers.inference.flowers import flower_named
 from keras_flowers.inference.formats import is_chart
-from keras_flowers.inference.image import printable, read_photo, squash
+from keras_flowers.inference.image import read_photo, squash
 from keras_flowers.inference.labels import read_category_names
-from keras_flowers.inference.prediction import Prediction, percent
+from keras_flowers.inference.prediction import Prediction
+from keras_flowers.inference.text import percent, printable
 from keras_flowers.progress import progress_bar
 from keras_flowers.system import available_cores, open_standard_streams
 

@@ -14,8 +14,7 @@ from typing import Any, TextIO
 from keras_flowers.errors import UserError
 from keras_flowers.inference.bulk import Answer
 from keras_flowers.inference.exif import CaptureInfo
-from keras_flowers.inference.image import printable
-from keras_flowers.inference.prediction import percent
+from keras_flowers.inference.text import percent, printable
 
 FORMATS = ("text", "csv", "json", "jsonl")
 """text to read; csv with a header; json, one array; jsonl, an object a line."""

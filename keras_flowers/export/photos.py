@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_flowers.errors import UserError
-from keras_flowers.inference import formats, image
+from keras_flowers.inference import formats
+from keras_flowers.inference.text import printable
 
 if TYPE_CHECKING:
     from keras_flowers.training.data import LabelledPhotos
@@ -58,13 +59,13 @@ def photos_of_folder(
     paths = formats.find_photos(folder)[:limit]
     if not paths:
         missing = "holds no photos" if folder.is_dir() else "is not a folder"
-        raise UserError(f"{image.printable(folder)} {missing}; expected a folder of photos")
+        raise UserError(f"{printable(folder)} {missing}; expected a folder of photos")
     items = (
         (
-            image.printable(path),
+            printable(path),
             path.read_bytes(),
             labels.index(path.parent.name) if path.parent.name in labels else -1,
         )
         for path in paths
     )
-    return VerificationPhotos(image.printable(folder), len(paths), items)
+    return VerificationPhotos(printable(folder), len(paths), items)

@@ -22,13 +22,15 @@ from keras_flowers.export.photos import VerificationPhotos, photos_of_folder, ph
 from keras_flowers.export.report import Bounds, Comparison, Report, Row, exceeded
 from keras_flowers.inference import image
 from keras_flowers.inference.colour import transform_to_srgb
+from keras_flowers.inference.text import printable
 from keras_flowers.progress import progress_bar
 from keras_flowers.system import import_tensorflow
 from keras_flowers.training.metrics import top_k_correct
 from keras_flowers.training.run_directory import Run, photos_of, size_of
 
 if TYPE_CHECKING:
-    from keras_flowers.export.versions import Answer, Artifact, Batch, Probabilities, Version
+    from keras_flowers.export.artifacts import Answer, Artifact, Batch, Probabilities
+    from keras_flowers.export.versions import Version
     from keras_flowers.inference.image import Pixels
 
 _BATCH = 25
@@ -146,7 +148,7 @@ def _compare_all(
             f"{unlike} of the photos do not count for SavedModel image_bytes: TensorFlow's graph "
             "does not know their format or ignores their colour profile."
         )
-    reference = f"{best.name} ({image.printable(_inside_run(best.path))})"
+    reference = f"{best.name} ({printable(_inside_run(best.path))})"
     return Report(photos.source, len(labels), reference, rows, notes + _notes(artifacts), broken)
 
 
@@ -163,7 +165,7 @@ def _load(
     Raises:
         UserError: There is nothing to compare the first version with.
     """
-    from keras_flowers.export.versions import has_mediapipe, load_mediapipe
+    from keras_flowers.export.artifacts import has_mediapipe, load_mediapipe
 
     best = versions[0]
     labels = best.metadata.labels
@@ -194,7 +196,7 @@ def _batches(
     """Reads the photos; adds to `left_out` a line for each that cannot be read."""
     import tensorflow as tf
 
-    from keras_flowers.export.versions import Batch
+    from keras_flowers.export.artifacts import Batch
     from keras_flowers.training import tf_image
     from keras_flowers.training.sources.inspection import FAST, route_of
 
@@ -235,7 +237,7 @@ def _has_profile(content: bytes) -> bool:
 
 
 def _joined(parts: list[Answer]) -> Answer:
-    from keras_flowers.export.versions import Answer
+    from keras_flowers.export.artifacts import Answer
 
     def join(arrays: Iterable[Probabilities | None]) -> Probabilities | None:
         there = [array for array in arrays if array is not None]
@@ -247,7 +249,7 @@ def _joined(parts: list[Answer]) -> Answer:
 
 
 def _first_of_each(answers: Sequence[Answer]) -> Answer:
-    from keras_flowers.export.versions import Answer
+    from keras_flowers.export.artifacts import Answer
 
     def first(arrays: Iterable[Probabilities | None]) -> Probabilities | None:
         return next((array for array in arrays if array is not None), None)
@@ -323,7 +325,7 @@ def _compare(
 
 
 def _milliseconds(artifact: Artifact, batch: Batch) -> float:
-    from keras_flowers.export.versions import Batch
+    from keras_flowers.export.artifacts import Batch
 
     singles = [
         Batch([file], batch.pixels[i : i + 1], batch.training_pixels[i : i + 1], [-1], [True])
@@ -339,7 +341,7 @@ def _milliseconds(artifact: Artifact, batch: Batch) -> float:
 
 
 def _notes(artifacts: Sequence[Artifact]) -> list[str]:
-    from keras_flowers.export.versions import MEDIAPIPE_PHOTOS
+    from keras_flowers.export.artifacts import MEDIAPIPE_PHOTOS
 
     notes = [
         "agrees: the share of photos that get the same name. differ: how many get another one. "

@@ -18,8 +18,9 @@ from keras_flowers.inference.ahead import read_ahead
 from keras_flowers.inference.classifier import Classifier, models_in
 from keras_flowers.inference.exif import CaptureInfo, read_capture_info
 from keras_flowers.inference.formats import PHOTO_SUFFIXES, find_photos
-from keras_flowers.inference.image import MAX_BYTES, Pixels, Source, printable, read_pixels
+from keras_flowers.inference.image import MAX_BYTES, Pixels, Source, read_pixels
 from keras_flowers.inference.prediction import Prediction
+from keras_flowers.inference.text import printable
 
 STDIN = "-"
 

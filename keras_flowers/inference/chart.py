@@ -27,7 +27,7 @@ from keras_flowers import files
 from keras_flowers.errors import UserError
 from keras_flowers.inference.flowers import flower_named
 from keras_flowers.inference.formats import CHART_SOFTWARE
-from keras_flowers.inference.prediction import percent
+from keras_flowers.inference.text import percent
 
 _DPI = 150
 _FONT = "DejaVu Sans"  # comes with Matplotlib: looks the same everywhere

@@ -35,6 +35,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from keras_flowers.errors import UserError, reason_of
 from keras_flowers.inference.colour import in_rgb, transform_to_srgb
 from keras_flowers.inference.formats import EXPECTED, RAW, kind_of, pillow_formats, refusal_of
+from keras_flowers.inference.text import printable
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Source: TypeAlias = str | os.PathLike[str] | bytes
@@ -276,16 +277,6 @@ def shrink_ratio(height: int, width: int, size: tuple[int, int]) -> int:
     """
     covered = min(height // size[0], width // size[1])
     return next(ratio for ratio in (8, 4, 2, 1) if ratio <= max(covered, 1))
-
-
-def printable(path: str | os.PathLike[str]) -> str:
-    r"""The path in one line that any terminal can show.
-
-    >>> print(printable("my flower.jpg"), printable("two\nlines.jpg"))
-    my flower.jpg 'two\nlines.jpg'
-    """
-    text = os.fspath(path)
-    return text if text and text.isprintable() else repr(text)
 
 
 def silence_pillow() -> None:

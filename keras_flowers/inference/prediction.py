@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference.image import Photo, read_photo
+from keras_flowers.inference.text import percent
 
 Probabilities: TypeAlias = npt.NDArray[np.float32]
 
@@ -91,16 +92,3 @@ class Prediction:
             for name, each in self.top()
         )
         return f"<table>{rows}</table>"
-
-
-def percent(probability: float) -> str:
-    """`probability`, 0..1, as a percentage that says never or certain of nothing that is neither.
-
-    >>> percent(0.25), percent(0.0004), percent(0.9996), percent(1.0)
-    ('25.0%', '<0.1%', '>99.9%', '100.0%')
-    """
-    if 0 < probability < 0.0005:
-        return "<0.1%"
-    if 0.9995 <= probability < 1:
-        return ">99.9%"
-    return f"{probability:.1%}"

@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from keras_flowers.export.formats import EXACT, FORMATS, MEDIAPIPE, Limits
+from keras_flowers.export.formats import FORMATS
+from keras_flowers.export.limits import EXACT, MEDIAPIPE, Limits
 from keras_flowers.export.report import WIDTH, Bounds, Comparison, Report, Row, exceeded
 
 KERAS = Row("Keras", None, None, None, 1020, 1001, 0, 10_400_000, 34.04)

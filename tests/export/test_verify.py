@@ -17,7 +17,7 @@ from export_fixtures import Exported
 from PIL import Image, ImageCms
 
 from keras_flowers.errors import UserError
-from keras_flowers.export import tflite_metadata, versions
+from keras_flowers.export import artifacts, tflite_metadata
 from keras_flowers.export.export import export_model
 from keras_flowers.export.formats import FORMATS, TFLITE_VARIANTS
 from keras_flowers.export.report import Report
@@ -142,7 +142,7 @@ def spoiled_report(
         for spoil in (as_it_is, *SPOILS):
             write_tflite(run, variant, spoil)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(versions, "has_mediapipe", lambda: False)
+        patch.setattr(artifacts, "has_mediapipe", lambda: False)
         return verify_model(run, limit=10)
 
 
@@ -178,9 +178,9 @@ def test_names_in_the_answers_must_be_those_of_the_labels(
     labels = folder / "assets.extra" / "labels.txt"
     names = labels.read_text().splitlines()
     labels.write_text("\n".join(reversed(names)))
-    *_, by_files = versions.load_saved_model(folder, "SavedModel", names, FORMATS[0].limits)
+    *_, by_files = artifacts.load_saved_model(folder, "SavedModel", names, FORMATS[0].limits)
     pixels = exported.pixels[:1]
-    batch = versions.Batch(exported.photos[:1], pixels, pixels, [0], [True])
+    batch = artifacts.Batch(exported.photos[:1], pixels, pixels, [0], [True])
     with pytest.raises(UserError, match="calls class . '.*' in its answers and '.*' in its labels"):
         by_files.answer(batch)
 
@@ -191,7 +191,7 @@ def test_a_folder_of_photos_may_be_labelled_and_may_hold_broken_ones(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(versions, "has_mediapipe", lambda: False)
+    monkeypatch.setattr(artifacts, "has_mediapipe", lambda: False)
     labels = read_metadata(bare / "model.keras").labels
     folder = tmp_path / "photos"
     for number in range(4):
@@ -251,7 +251,7 @@ def shipped(exported: Exported, tmp_path: Path) -> Path:
 def test_all_that_is_there_is_compared_with_the_best_of_it(
     shipped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(versions, "has_mediapipe", lambda: False)
+    monkeypatch.setattr(artifacts, "has_mediapipe", lambda: False)
     report = verify_model(shipped, limit=PHOTOS)
     assert report.broken == []
     assert report.reference == f"SavedModel ({Path('saved_model', '1')})"
@@ -282,7 +282,7 @@ def test_all_that_is_there_is_compared_with_the_best_of_it(
 def test_a_fault_is_found_without_the_keras_model(
     exported: Exported, shipped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(versions, "has_mediapipe", lambda: False)
+    monkeypatch.setattr(artifacts, "has_mediapipe", lambda: False)
     content, metadata = convert(exported.run / "model.keras", exchanged_colours)
     metadata = dataclasses.replace(metadata, provenance={"variant": "TFLite float32"})
     path = shipped / "run_float32.tflite"
@@ -296,7 +296,7 @@ def test_a_fault_is_found_without_the_keras_model(
 def test_labelled_photos_of_another_source_are_shown(
     exported: Exported, shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(versions, "has_mediapipe", lambda: False)
+    monkeypatch.setattr(artifacts, "has_mediapipe", lambda: False)
     labels = read_metadata(shipped / "run_float32.tflite").labels
     folder = tmp_path / "source"
     for number in range(16):
@@ -317,7 +317,7 @@ def test_bad_photos_in_the_data_set_end_neither_calibration_nor_verification(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(versions, "has_mediapipe", lambda: False)
+    monkeypatch.setattr(artifacts, "has_mediapipe", lambda: False)
     draw = synthetic.DrawnFlowers._generate_examples
 
     def spoiled(self: synthetic.DrawnFlowers, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -347,7 +347,7 @@ def test_bad_photos_in_the_data_set_end_neither_calibration_nor_verification(
 def test_photos_that_tensorflow_reads_otherwise_do_not_count_for_its_graph(
     exported: Exported, shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(versions, "has_mediapipe", lambda: False)
+    monkeypatch.setattr(artifacts, "has_mediapipe", lambda: False)
     folder = tmp_path / "photos" / read_metadata(shipped / "run_float32.tflite").labels[0]
     folder.mkdir(parents=True)
     pictures = [Image.open(BytesIO(content)) for content in exported.photos[:4]]

@@ -25,13 +25,8 @@ from PIL import Image, TiffImagePlugin
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference import image
-from keras_flowers.inference.image import (
-    printable,
-    read_photo,
-    read_pixels,
-    shrink_ratio,
-    squash,
-)
+from keras_flowers.inference.image import read_photo, read_pixels, shrink_ratio, squash
+from keras_flowers.inference.text import printable
 
 CYAN, MAGENTA, YELLOW = COLOURS.values()
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from keras_flowers.errors import UserError
 from keras_flowers.files import read_json
-from keras_flowers.inference.image import printable
+from keras_flowers.inference.text import printable
 from keras_flowers.training.sources.folder import open_folder
 from keras_flowers.training.sources.label_map import read_label_map
 from keras_flowers.training.sources.source import Source

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference.formats import find_photos
-from keras_flowers.inference.image import printable
+from keras_flowers.inference.text import printable
 from keras_flowers.progress import progress_bar
 from keras_flowers.training.sources.source import (
     ALL,

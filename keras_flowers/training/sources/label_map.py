@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from keras_flowers.errors import UserError
-from keras_flowers.inference.image import printable
+from keras_flowers.inference.text import printable
 from keras_flowers.training.sources.source import UNKNOWN
 
 LEAVE_OUT: Final = "-"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_flowers.errors import UserError
-from keras_flowers.inference.image import printable
+from keras_flowers.inference.text import printable
 from keras_flowers.training.sources.source import (
     ALL,
     UNKNOWN,
