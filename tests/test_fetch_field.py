@@ -13,7 +13,7 @@ import pytest
 from export_fixtures import tool
 from PIL import Image
 
-from keras_flowers.inference.labels import FLOWER_NAMES
+from keras_flowers.inference.flowers import FLOWER_NAMES
 
 fetch_field = tool("fetch_field")
 

@@ -17,6 +17,15 @@ from keras_flowers.training.evaluate import Evaluation
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.4, 0.5, 0.1]], np.float32)
 CLASSES = np.array([0, 1, 0])
 
+NOTHING_ASKED = {
+    "split": None,
+    "dataset": None,
+    "data_dir": None,
+    "sources": [],
+    "label_map": [],
+}
+"""What the library gets of options that are not given."""
+
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
@@ -29,7 +38,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
             model=Path(model),
             provenance={"trained_on": {"split": "train", "photos": 20}},
             dataset="a_set/1.0.0",
-            split=options["split"],
+            split=options["split"] or "test",
             labels=("poppy", "rose", "iris"),
             scores=metrics.score(PROBABILITIES, CLASSES),
             confusion_matrix=metrics.confusion_matrix(PROBABILITIES, CLASSES, 3),
@@ -45,7 +54,7 @@ def test_scores_worst_classes_and_confusions_are_printed(
     asked: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate.main(["x.tflite"]) == 0
-    assert asked == [("x.tflite", {"split": "test", "dataset": None, "data_dir": None})]
+    assert asked == [("x.tflite", NOTHING_ASKED)]
     assert capsys.readouterr().out.splitlines() == [
         "x.tflite, trained on 20 photos (train)",
         "",
@@ -63,7 +72,9 @@ def test_scores_worst_classes_and_confusions_are_printed(
 
 def test_options_reach_the_library(asked: list[tuple[Any, ...]]) -> None:
     evaluate.main(["m", "--split", "test[:5]", "--dataset", "other", "--data_dir", "there"])
-    assert asked == [("m", {"split": "test[:5]", "dataset": "other", "data_dir": "there"})]
+    assert asked == [
+        ("m", {**NOTHING_ASKED, "split": "test[:5]", "dataset": "other", "data_dir": "there"})
+    ]
 
 
 def test_scores_and_tables_are_written(asked: list[tuple[Any, ...]], tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from export_fixtures import Exported
 
 from keras_flowers.commands import verify as command
 from keras_flowers.commands.exit import EXIT_BAD_INPUT, EXIT_SOME_FAILED, exit_with
-from keras_flowers.export import verify, versions
+from keras_flowers.export import artifacts, verify
 from keras_flowers.export.report import Report
 
 
@@ -65,7 +65,7 @@ def test_photos_of_a_folder_are_shown(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(versions, "has_mediapipe", lambda: False)
+    monkeypatch.setattr(artifacts, "has_mediapipe", lambda: False)
     for number in range(3):
         (tmp_path / f"{number}.jpg").write_bytes(exported.photos[number])
     main = export_fixtures.tool("verify").main

@@ -450,7 +450,7 @@ def test_checkpoint_of_another_training_is_found_said_and_made_anew(
     parts: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, _, tail, _, kept = parts
-    other_features = CachedFeatures([view * np.float16(2) for view in kept.views], kept.labels)
+    other_features = CachedFeatures([view[:] * np.float16(2) for view in kept.views], kept.labels)
     checkpoint = tmp_path / "head.npz"
     expected = head_trained(tail, kept, tmp_path / "straight.npz", dropout=0.2)
     for make in (

@@ -14,7 +14,8 @@ or a dark ground. Measured on 2,403 photos: reached by all of 200 that were save
 40, halved, brightened by 15 % or mirrored, and by those that lost 4 % of their sides; and by 3 of
 2.9 million pairs of different files, which show the same picture twice."""
 
-_ROWS = 2048  # compared with all others at a time: 2048 x 100,000 numbers are 800 MB at most
+_BYTES = 32 << 20
+"""Of the correlations that are in memory at a time: no more for many photos than for few."""
 
 
 def group_duplicates(
@@ -58,7 +59,7 @@ def _near(looks: npt.NDArray[np.uint8]) -> list[tuple[int, int]]:
     """Pairs (lower, higher number) whose looks, or mirrored looks, correlate."""
     plain, mirrored = _normalised(looks), _normalised(looks[:, :, ::-1])
     details = _normalised(_details(looks)), _normalised(_details(looks[:, :, ::-1]))
-    rows = max(min(_ROWS, (200 << 20) // (4 * max(len(looks), 1))), 64)
+    rows = max(_BYTES // (4 * max(len(looks), 1)), 64)
     pairs: list[tuple[int, int]] = []
     bar = progress_bar(
         total=len(looks),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -113,12 +114,8 @@ class FilePhotos:
 
     def contents(self, wanted: Sequence[int]) -> Iterator[tuple[str, Read]]:
         """As `StoredPhotos.contents`."""
-        from keras_flowers.inference.image import read_file
-
         for number in wanted:
-            path = self.root / self.places[number]
-            # Named by its place in the source already.
-            yield self.labels[number], lambda path=path: read_file(path, "it")  # type: ignore[misc]
+            yield self.labels[number], functools.partial(_read, self.root / self.places[number])
 
     def records(self, wanted: Sequence[int]) -> tf.data.Dataset:
         """As `StoredPhotos.records`."""
@@ -225,3 +222,20 @@ def in_order(names: Iterable[str]) -> list[str]:
     if once and all(re.fullmatch(r"\d{1,9}", name) for name in once):
         return sorted(once, key=lambda name: (int(name), name))
     return sorted(once)
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a file that may be a photo.
+
+    Raises:
+        UserError: It cannot be read, or its ending says that it is none; "it" is its name, since
+            the list of what is left out names its place already.
+    """
+    from keras_flowers.inference.formats import kind_of, refusal_of
+    from keras_flowers.inference.image import read_file
+
+    content = read_file(path, "it")
+    kind = kind_of(content, path.suffix)
+    if kind is not None:
+        raise UserError(f"it {refusal_of(kind)}")
+    return content
