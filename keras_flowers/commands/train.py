@@ -14,8 +14,9 @@ from keras_flowers.files import exclusive_lock
 from keras_flowers.system import import_tensorflow
 from keras_flowers.training.bases import BASES
 from keras_flowers.training.config import TrainConfig, from_settings
+from keras_flowers.training.result import TrainResult
 from keras_flowers.training.run_directory import Run, settings_like
-from keras_flowers.training.train import TrainResult, train_model
+from keras_flowers.training.train import train_model
 
 STOPPED = (
     "stopped; what is done so far is kept, but for the part in work (features of some hundred "

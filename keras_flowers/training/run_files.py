@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import keras
 
     from keras_flowers.training.fit import History
-    from keras_flowers.training.train import Splits, TrainResult
+    from keras_flowers.training.result import Splits, TrainResult
 
 
 def write_run(result: TrainResult, model: keras.Model, splits: Splits, history: History) -> None:

@@ -6,14 +6,14 @@ import functools
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from keras_flowers.errors import UserError
 from keras_flowers.files import exclusive_lock
 from keras_flowers.system import import_tensorflow
 from keras_flowers.training.config import ResolvedConfig, TrainConfig
+from keras_flowers.training.result import Splits, TrainResult
 from keras_flowers.training.run_directory import Run
 from keras_flowers.training.run_files import write_run
 from keras_flowers.training.views import View
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import keras
 
     from keras_flowers.training.batches import CachedFeatures
-    from keras_flowers.training.data import LabelledPhotos
     from keras_flowers.training.features import FeatureExtractor
     from keras_flowers.training.fit import History
     from keras_flowers.training.metrics import Scores
@@ -32,41 +31,6 @@ _logger = logging.getLogger(__name__)
 EPOCHS, LEAST_STEPS = 5, 80
 """How long the head is trained, when --epochs is not given. Chosen on validation: more would make
 it learn the photos by heart, and on few photos five epochs are too few steps to learn anything."""
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What a training gave.
-
-    Attributes:
-        run: Its folder, finished.
-        config: The settings, with what was chosen.
-        trained_on: What it learned from: `split` and the number of `photos`.
-        scores: By split expression: validation, where it was not learned from, and test.
-        temperature: By which the logits of the model are divided.
-        seconds: How long it took.
-    """
-
-    run: Run
-    config: ResolvedConfig
-    trained_on: dict[str, Any]
-    scores: dict[str, Scores]
-    temperature: float
-    seconds: float
-
-
-class Splits(NamedTuple):
-    """The photos of a training.
-
-    Attributes:
-        train: To learn from.
-        validation: To choose on; None where they are among those that are learned from.
-        test: To score once, at the end.
-    """
-
-    train: LabelledPhotos
-    validation: LabelledPhotos | None
-    test: LabelledPhotos
 
 
 class _Head(NamedTuple):

@@ -12,8 +12,8 @@ from keras_flowers.commands import train
 from keras_flowers.errors import UserError
 from keras_flowers.training import metrics
 from keras_flowers.training.config import ResolvedConfig, TrainConfig
+from keras_flowers.training.result import TrainResult
 from keras_flowers.training.run_directory import Run
-from keras_flowers.training.train import TrainResult
 
 SCORES = metrics.score(np.eye(2, dtype=np.float32), np.array([0, 1]))
 

@@ -36,6 +36,7 @@ from keras_flowers.training.features import FeatureExtractor
 from keras_flowers.training.fit import FitSettings, fit, predict_all
 from keras_flowers.training.history import comparable
 from keras_flowers.training.model import FEATURES, build_head, split_at
+from keras_flowers.training.result import Splits
 from keras_flowers.training.run_directory import Run
 from keras_flowers.training.views import View
 
@@ -528,7 +529,7 @@ def test_default_views_are_the_whole_its_mirror_image_and_two_crops(
             asked.append((photos, list(views)))
 
     monkeypatch.setattr("keras_flowers.training.model.split_at", lambda *_: (None, None))
-    splits: Any = train.Splits("train", "validation", "test")  # type: ignore[arg-type]
+    splits: Any = Splits("train", "validation", "test")  # type: ignore[arg-type]
     config = ResolvedConfig(TrainConfig(), 224, 5)
     train._features(config, splits, None, lambda _: Extractor())
     crops = [View.random(0), View.random(1)]
