@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_flowers.commands.messages import add_verbose, show_messages
+from keras_flowers.commands.sources import add_sources
 from keras_flowers.files import write_json, write_text
 from keras_flowers.training import metrics
 from keras_flowers.training.evaluate import Evaluation, evaluate_model
@@ -64,21 +65,7 @@ def parser() -> argparse.ArgumentParser:
         help="split expression, such as validation[:50%%] (default: test; all of --data that has "
         "no splits)",
     )
-    photos.add_argument(
-        "--data",
-        metavar="SOURCE",
-        action="append",
-        default=[],
-        help="other photos: a folder with a folder for each class, a table with the columns path "
-        "and label, or tfds:NAME; may be given again",
-    )
-    photos.add_argument(
-        "--label_map",
-        metavar="FILE",
-        action="append",
-        default=[],
-        help='lines of "their name,our name" (- leaves out): one for all --data, or one for each',
-    )
+    add_sources(photos)
     photos.add_argument(
         "--dataset", metavar="NAME", help="TFDS data set (default: the one it was trained on)"
     )

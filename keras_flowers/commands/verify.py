@@ -12,6 +12,7 @@ from pathlib import Path
 
 from keras_flowers.commands.exit import EXIT_SOME_FAILED
 from keras_flowers.commands.messages import add_verbose, show_messages
+from keras_flowers.commands.sources import add_sources
 
 EXAMPLES = """examples:
   everything in a run folder, on the photos that the model was tested on
@@ -38,21 +39,7 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="a run folder: model.keras, saved_model/1/ and the .tflite files, or some of them",
     )
-    parser.add_argument(
-        "--data",
-        metavar="SOURCE",
-        action="append",
-        default=[],
-        help="other labelled photos: a folder with a folder for each class, a table with the "
-        "columns path and label, or tfds:NAME; may be given again",
-    )
-    parser.add_argument(
-        "--label_map",
-        metavar="FILE",
-        action="append",
-        default=[],
-        help='lines of "their name,our name" (- leaves out): one for all --data, or one for each',
-    )
+    add_sources(parser)
     photos = parser.add_mutually_exclusive_group()
     photos.add_argument(
         "--split",

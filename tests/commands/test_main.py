@@ -33,7 +33,7 @@ def test_every_command_has_a_main_and_a_parser_of_its_own_name(name: str) -> Non
 
 
 def test_every_command_module_has_a_row() -> None:
-    shared = {"__init__", "exit", "messages", "completion", "rows"}
+    shared = {"__init__", "exit", "messages", "completion", "rows", "sources"}
     files = {path.stem for path in (ROOT / "keras_flowers" / "commands").glob("*.py")}
     assert files - shared == set(COMMANDS)
 
