@@ -11,17 +11,20 @@ from typing import Any
 
 from keras_flowers.errors import UserError
 
+LITE = "efficientnet_lite"
+"""In the place of a function of `keras.applications`: the network is built by our own module."""
+
 
 @dataclass(frozen=True)
 class Base:
-    """A network of `keras.applications` that turns photos into feature maps.
+    """A network that turns photos into feature maps.
 
     Attributes:
-        function: Its name in `keras.applications`.
+        function: Its name in `keras.applications`, or `LITE`.
         image_size: The height and width in pixels that its ImageNet weights were trained at.
         scaled_inside: Whether the network itself takes pixels 0..255. If not, it expects -1..1 and
             `model.py` puts that scaling in front.
-        arguments: What else `function` is called with, such as the width multiplier `alpha`.
+        arguments: What else is said to build it, such as the width multiplier `alpha`.
     """
 
     function: str
@@ -52,11 +55,17 @@ def _bases() -> dict[str, Base]:
             bases[f"{family}{number}"] = Base(f"{family}{number}", size)
     for letter, size in (("S", 384), ("M", 480), ("L", 480)):
         bases[f"EfficientNetV2{letter}"] = Base(f"EfficientNetV2{letter}", size)
+    for number, size in enumerate((224, 240, 260)):
+        bases[f"EfficientNetLite{number}"] = Base(LITE, size, arguments={"number": number})
     return bases
 
 
 BASES: Mapping[str, Base] = MappingProxyType(_bases())
-"""The bases by the names that `--base` takes: Keras's, with `_alpha` behind where it is not 1."""
+"""The bases by the names that `--base` takes.
+
+They are Keras's, with `_alpha` behind where it is not 1, and EfficientNet-Lite, which needs the
+extra [lite].
+"""
 
 
 def find_base(name: str) -> str:

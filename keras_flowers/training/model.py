@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from keras_flowers.errors import UserError, reason_of
 from keras_flowers.system import load_keras
-from keras_flowers.training.bases import BASES
+from keras_flowers.training import efficientnet_lite
+from keras_flowers.training.bases import BASES, LITE
 
 INPUT = "pixels"
 POOLED = "pooled"
@@ -289,9 +290,18 @@ def _application(base: str, images: keras.KerasTensor, weights: str | None) -> k
         with warnings.catch_warnings():
             # MobileNet warns that it loads its 224-pixel weights at other sizes: that is meant.
             warnings.simplefilter("ignore", UserWarning)
-            network: keras.Model = getattr(keras.applications, settings.function)(
-                include_top=False, input_tensor=x, weights=weights, **settings.arguments
-            )
+            network: keras.Model
+            if settings.function == LITE:
+                pretrained = weights is not None
+                network = efficientnet_lite.build(
+                    pixels=x, pretrained=pretrained, **settings.arguments
+                )
+            else:
+                network = getattr(keras.applications, settings.function)(
+                    include_top=False, input_tensor=x, weights=weights, **settings.arguments
+                )
+    except UserError:
+        raise
     except Exception as error:
         reason = reason_of(error)
         if "URL fetch failure" in reason:

@@ -80,6 +80,6 @@ def test_all_bases_are_in_the_help_in_lines_that_fit_a_terminal(
         train.main(["--help"])
     text = capsys.readouterr().out
     listed = text[text.index("\nbases:\n") : text.index("\nexamples:\n")]
-    assert len(listed.split()) == 30
+    assert len(listed.split()) == 33
     assert max(map(len, listed.splitlines())) <= 80
     assert "  MobileNetV2 " in listed
