@@ -5,23 +5,27 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from keras_flowers.commands.messages import add_verbose, show_messages
 from keras_flowers.commands.sources import add_sources
 from keras_flowers.files import write_json, write_text
+from keras_flowers.inference.text import printable
 from keras_flowers.training import metrics
 from keras_flowers.training.evaluate import Evaluation, evaluate_model
+
+_LONGEST = 10  # rows of a list in the terminal; --json and --report have all
 
 EXAMPLES = """examples:
   on your own photos, a folder for each class
       keras-flowers evaluate saved_models/MobileNetV2 --data holiday
   how good the trained model is on photos that it has never seen
       keras-flowers evaluate saved_models/MobileNetV2
+  on a table of photos (path, label, source): by source, too
+      keras-flowers evaluate saved_models/MobileNetV2 --data field.csv --json scores.json
   a TFLite file on the second half of the validation photos, with pictures and tables
       keras-flowers evaluate flowers.tflite --split "validation[50%:]" --report report
 """
@@ -79,7 +83,8 @@ def parser() -> argparse.ArgumentParser:
     places.add_argument(
         "--report",
         metavar="FOLDER",
-        help="also write the confusion matrix and a table of the classes",
+        help="also write the confusion matrix and tables of the classes, of the sources and of "
+        "how often it is right where it says how sure it is",
     )
     add_verbose(options)
     return options
@@ -87,21 +92,44 @@ def parser() -> argparse.ArgumentParser:
 
 def _print_scores(evaluation: Evaluation) -> None:
     learned = evaluation.provenance.get("trained_on", {})
+    scores, sources = evaluation.scores, evaluation.by_source
+    height, width = evaluation.image_size
     print(
         f"{evaluation.model}, trained on {learned.get('photos', '?')} photos "
         f"({learned.get('split', '?')})\n\n"
-        f"{evaluation.split} of {evaluation.dataset}: {evaluation.scores.photos} photos\n"
-        f"{evaluation.scores}"
+        f"{evaluation.split} of {evaluation.dataset}: {scores.photos} photos of {scores.classes} "
+        f"classes\neach one whole, squashed to {height} x {width} pixels"
     )
-    matrix, labels = evaluation.confusion_matrix, evaluation.labels
-    counts, correct = matrix.sum(axis=1), matrix.diagonal()
-    shares = correct / np.maximum(counts, 1)
-    worst = [i for i in np.argsort(shares, kind="stable") if counts[i]][:10]
+    if evaluation.unknown_count:
+        print(f"{evaluation.unknown_count} other photos show none of the classes: not scored")
+    print(scores)
+    print(f"  wrong with more than {metrics.SURE:.0%} counts as sure and wrong;")
+    print(
+        f"  intervals: of {scores.sources} sources drawn anew, since photos of one are alike"
+        if scores.sources
+        else "  intervals: of photos that have nothing to do with each other"
+    )
+    print("\nhow sure it says it is, and how often it is right")
+    print("  says             photos    on average   right")
+    for one in evaluation.reliability:
+        if one.photos:
+            span = f"{one.low:6.1%} to {one.high:6.1%}"
+            print(f"  {span}  {one.photos:5d}  {one.confidence:10.1%}  {one.accuracy:7.1%}")
+    if len(sources) > 1:
+        print(f"\nsources with the most photos, of {len(sources)}")
+        print("  photos    right  on average says  sure and wrong  source")
+        for part in sources[:_LONGEST]:
+            name = textwrap.shorten(printable(part.name), 29, placeholder="...")
+            print(
+                f"  {part.photos:6d}  {part.accuracy:7.1%}  {part.confidence:15.1%}  "
+                f"{part.sure_and_wrong:14d}  {name}"
+            )
     print("\nclasses with the lowest accuracy")
-    for i in worst:
-        print(f"  {shares[i]:6.1%}  {correct[i]} of {counts[i]}  {labels[i]}")
+    for part in sorted(evaluation.by_class, key=lambda one: one.accuracy)[:_LONGEST]:
+        print(f"  {part.accuracy:6.1%}  {part.correct} of {part.photos}  {part.name}")
     print("\nmost confused")
-    for row, column, count in metrics.most_confused(matrix):
+    labels = evaluation.labels
+    for row, column, count in metrics.most_confused(evaluation.confusion_matrix, _LONGEST):
         print(f"  {count:3d}  true {labels[row]}, predicted {labels[column]}")
 
 
@@ -122,8 +150,21 @@ def _write_report(folder: Path, evaluation: Evaluation) -> None:
         ["true \\ predicted", *labels],
         ([name, *row] for name, row in zip(labels, matrix.tolist(), strict=True)),
     )
+    _write_csv(
+        folder / "sources.csv",
+        ["source", "photos", "correct", "mean_probability", "sure_and_wrong"],
+        evaluation.by_source,
+    )
+    _write_csv(
+        folder / "reliability.csv",
+        ["probability_from", "to", "photos", "mean_probability", "accuracy"],
+        evaluation.reliability,
+    )
     chart.save(chart.draw_confusion_matrix(matrix, labels), folder / "confusion_matrix.png")
-    print(f"\nwritten to {folder}/: classes.csv, confusion_matrix.csv, confusion_matrix.png")
+    print(
+        f"\nwritten to {folder}/: classes.csv, confusion_matrix.csv, confusion_matrix.png, "
+        "reliability.csv, sources.csv"
+    )
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -64,7 +64,7 @@ def load_photos(dataset: str, split: str, data_dir: str | None = None) -> Labell
     found = found.rows(readable)
     numbers = np.array([place_of[label] for label in found.labels.tolist()], np.int64)
     return label_photos(
-        [Part(stored, readable, found, numbers)],
+        [Part(stored, readable, found, numbers, source.name)],
         dataset=source.name,
         split=split,
         labels=source.labels,

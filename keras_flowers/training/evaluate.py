@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from keras_flowers.errors import UserError
 from keras_flowers.inference.classifier import load_classifier
 from keras_flowers.progress import progress_bar
 from keras_flowers.system import available_cores, import_tensorflow
@@ -29,10 +31,15 @@ class Evaluation:
         dataset: Name and version of the data set.
         split: TFDS split expression.
         labels: The name of each class.
+        image_size: Height and width in pixels to which each whole photo was squashed.
         scores: Accuracies with their intervals, calibration, log loss.
         confusion_matrix: int64 [C, C]: row the true class, column the predicted one.
         probabilities: float32 [photos, C], the answer for each photo.
         classes: int64 [photos], the true class of each.
+        sources: The source of each photo: what the column `source` of a table says, or else the
+            data set or folder that it lies in.
+        unknown_count: How many other photos of the data show none of the classes. They are not
+            scored here.
     """
 
     model: Path
@@ -40,19 +47,46 @@ class Evaluation:
     dataset: str
     split: str
     labels: tuple[str, ...]
+    image_size: tuple[int, int]
     scores: metrics.Scores
     confusion_matrix: npt.NDArray[np.int64]
     probabilities: metrics.Probabilities
     classes: npt.NDArray[np.int64]
+    sources: tuple[str, ...]
+    unknown_count: int
+
+    @functools.cached_property
+    def by_source(self) -> list[metrics.PartScores]:
+        """The scores of each source, that with the most photos first."""
+        return metrics.score_parts(self.probabilities, self.classes, self.sources)
+
+    @functools.cached_property
+    def by_class(self) -> list[metrics.PartScores]:
+        """The scores of each class that there are photos of, that with the most first."""
+        names = [self.labels[number] for number in self.classes.tolist()]
+        return metrics.score_parts(self.probabilities, self.classes, names)
+
+    @functools.cached_property
+    def reliability(self) -> list[metrics.ReliabilityBin]:
+        """How often it is right where it says how sure it is."""
+        return metrics.reliability(self.probabilities, self.classes)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready: the scores, of what and on what."""
+        """JSON-ready: the scores, of what and on what, as a whole and in parts."""
         return {
             "model": str(self.model),
             "dataset": self.dataset,
             "split": self.split,
             "trained_on": self.provenance.get("trained_on"),
+            "protocol": {
+                "image_size": list(self.image_size),
+                "resize": "whole photo squashed",
+                "left_out_unknown": self.unknown_count,
+            },
             **self.scores.as_dict(),
+            "reliability": [one._asdict() for one in self.reliability],
+            "by_source": [_part_as_dict(one) for one in self.by_source],
+            "by_class": [_part_as_dict(one) for one in self.by_class],
         }
 
 
@@ -76,7 +110,8 @@ def evaluate_model(
         label_map: Files that say which of the model's classes their labels are.
 
     Returns:
-        The scores, the confusion matrix, and the answer for each photo.
+        The scores, the confusion matrix, and the answer for each photo. Photos that show none of
+        the model's classes (their label is `unknown`) are counted, not scored.
 
     Raises:
         UserError: The model cannot be loaded, the data set cannot be had, or their classes differ.
@@ -96,6 +131,11 @@ def evaluate_model(
         sources=sources,
         label_map=label_map,
     )
+    if (photos.label_numbers < 0).any():
+        raise UserError(
+            f"the split {photos.split!r} of {photos.dataset} has photos of none of the classes, "
+            "which cannot be named correctly; choose another --split"
+        )
     batches = data.pixels(photos, classifier.image_size).as_numpy_iterator()
     with progress_bar(
         total=photos.count, unit="photo", description=f"{photos.dataset} {photos.split}"
@@ -113,11 +153,18 @@ def evaluate_model(
         dataset=photos.dataset,
         split=photos.split,
         labels=photos.labels,
-        scores=metrics.score(probabilities, classes),
+        image_size=classifier.image_size,
+        scores=metrics.score(probabilities, classes, photos.origins),
         confusion_matrix=metrics.confusion_matrix(probabilities, classes, len(photos.labels)),
         probabilities=probabilities,
         classes=classes,
+        sources=photos.origins,
+        unknown_count=photos.unknown_count,
     )
+
+
+def _part_as_dict(part: metrics.PartScores) -> dict[str, Any]:
+    return {**part._asdict(), "accuracy": part.accuracy}
 
 
 def predict_dataset(

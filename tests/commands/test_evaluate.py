@@ -14,8 +14,9 @@ from keras_flowers.commands import evaluate
 from keras_flowers.training import metrics
 from keras_flowers.training.evaluate import Evaluation
 
-PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.4, 0.5, 0.1]], np.float32)
+PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.02, 0.97, 0.01]], np.float32)
 CLASSES = np.array([0, 1, 0])
+SOURCES = ("garden", "a wood whose name is far too long for a line\n", "garden")
 
 NOTHING_ASKED = {
     "split": None,
@@ -40,10 +41,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
             dataset="a_set/1.0.0",
             split=options["split"] or "test",
             labels=("poppy", "rose", "iris"),
-            scores=metrics.score(PROBABILITIES, CLASSES),
+            image_size=(32, 24),
+            scores=metrics.score(PROBABILITIES, CLASSES, SOURCES),
             confusion_matrix=metrics.confusion_matrix(PROBABILITIES, CLASSES, 3),
             probabilities=PROBABILITIES,
             classes=CLASSES,
+            sources=SOURCES,
+            unknown_count=9,
         )
 
     monkeypatch.setattr(evaluate, "evaluate_model", evaluate_model)
@@ -58,8 +62,27 @@ def test_scores_worst_classes_and_confusions_are_printed(
     assert capsys.readouterr().out.splitlines() == [
         "x.tflite, trained on 20 photos (train)",
         "",
-        "test of a_set/1.0.0: 3 photos",
-        *str(metrics.score(PROBABILITIES, CLASSES)).splitlines(),
+        "test of a_set/1.0.0: 3 photos of 2 classes",
+        "each one whole, squashed to 32 x 24 pixels",
+        "9 other photos show none of the classes: not scored",
+        "  top-1               66.67%  (95 % interval 20.8% to 93.9%)",
+        "  top-5               100.00%  (95 % interval 43.9% to 100.0%)",
+        "  mean per class      75.00%  (95 % interval 15.8% to 100.0%)",
+        "  calibration error   55.67%",
+        "  sure and wrong      33.33%  (95 % interval 6.1% to 79.2%)",
+        "  wrong with more than 90% counts as sure and wrong;",
+        "  intervals: of photos that have nothing to do with each other",
+        "",
+        "how sure it says it is, and how often it is right",
+        "  says             photos    on average   right",
+        "   60.0% to  66.7%      1       60.0%   100.0%",
+        "   66.7% to  73.3%      1       70.0%   100.0%",
+        "   93.3% to 100.0%      1       97.0%     0.0%",
+        "",
+        "sources with the most photos, of 2",
+        "  photos    right  on average says  sure and wrong  source",
+        "       2    50.0%            83.5%               1  garden",
+        "       1   100.0%            60.0%               0  'a wood whose name is far...",
         "",
         "classes with the lowest accuracy",
         "   50.0%  1 of 2  poppy",
@@ -90,6 +113,30 @@ def test_scores_and_tables_are_written(asked: list[tuple[Any, ...]], tmp_path: P
         ["rose", "1", "1", "1.0000", "2", "0.5000"],
         ["iris", "0", "0", "", "0", ""],
     ]
+    assert content["protocol"] == {
+        "image_size": [32, 24],
+        "resize": "whole photo squashed",
+        "left_out_unknown": 9,
+    }
+    assert content["intervals_over"] == "photos"
+    assert [(one["name"], one["accuracy"]) for one in content["by_class"]] == [
+        ("poppy", 0.5),
+        ("rose", 1.0),
+    ]
+    assert [(one["name"], one["sure_and_wrong"]) for one in content["by_source"]] == [
+        (SOURCES[0], 1),
+        (SOURCES[1], 0),
+    ]
+    assert sum(one["photos"] for one in content["reliability"]) == 3
+    rows = list(csv.reader((report / "sources.csv").open()))
+    assert rows[0] == ["source", "photos", "correct", "mean_probability", "sure_and_wrong"]
+    assert [(row[0], row[1], row[2], row[4]) for row in rows[1:]] == [
+        (SOURCES[0], "2", "1", "1"),
+        (SOURCES[1], "1", "1", "0"),
+    ]
+    rows = list(csv.reader((report / "reliability.csv").open()))
+    assert len(rows) == 16
+    assert [row[2] for row in rows[1:] if row[2] != "0"] == ["1", "1", "1"]
     assert list(csv.reader((report / "confusion_matrix.csv").open())) == [
         ["true \\ predicted", "poppy", "rose", "iris"],
         ["poppy", "1", "1", "0"],
@@ -97,6 +144,42 @@ def test_scores_and_tables_are_written(asked: list[tuple[Any, ...]], tmp_path: P
         ["iris", "0", "0", "0"],
     ]
     assert (report / "confusion_matrix.png").stat().st_size > 1000
+
+
+def test_every_line_fits_a_terminal(
+    asked: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate.main(["x.tflite"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_intervals_say_that_they_are_of_sources(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = np.eye(3, dtype=np.float32)[[0, 1] * 8]
+    sources = tuple(f"garden {n % 12}" for n in range(16))
+    classes = np.zeros(16, int)
+    evaluation = Evaluation(
+        model=Path("x"),
+        provenance={},
+        dataset="holiday",
+        split="photos",
+        labels=("poppy", "rose", "iris"),
+        image_size=(32, 32),
+        scores=metrics.score(answers, classes, sources),
+        confusion_matrix=metrics.confusion_matrix(answers, classes, 3),
+        probabilities=answers,
+        classes=classes,
+        sources=sources,
+        unknown_count=0,
+    )
+    monkeypatch.setattr(evaluate, "evaluate_model", lambda *_, **__: evaluation)
+    evaluate.main(["x"])
+    text = capsys.readouterr().out
+    assert "  intervals: of 12 sources drawn anew, since photos of one are alike\n" in text
+    assert "sources with the most photos, of 12\n" in text
+    assert "none of the classes" not in text
+    assert evaluation.as_dict()["intervals_over"] == "sources"
 
 
 def test_help_names_the_command_and_no_types(capsys: pytest.CaptureFixture[str]) -> None:

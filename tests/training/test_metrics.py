@@ -63,7 +63,49 @@ def test_printed_scores_are_these(capsys: pytest.CaptureFixture[str]) -> None:
         "  top-5               100.00%  (95 % interval 51.0% to 100.0%)",
         "  mean per class      83.33%  (95 % interval 32.5% to 100.0%)",
         "  calibration error   17.50%",
+        "  sure and wrong       0.00%  (95 % interval 0.0% to 49.0%)",
     ]
+
+
+def test_wrong_and_sure_is_counted_among_all_photos() -> None:
+    answers = np.float32([[0.95, 0.05], [0.05, 0.95], [0.1, 0.9], [0.4, 0.6]])
+    scores = metrics.score(answers, np.zeros(4, int))
+    # One right and sure, one wrong and sure, one wrong with just 0.9, one wrong and unsure.
+    assert scores.sure_and_wrong.value == 0.25
+    assert scores.as_dict()["sure_and_wrong"]["value"] == 0.25
+
+
+def test_reliability_table_holds_every_photo_and_gives_the_calibration_error() -> None:
+    random = np.random.default_rng(0)
+    answers = metrics.softmax(random.normal(0, 2, (500, 4)))
+    answers[0] = [1, 0, 0, 0]  # belongs to the last bin, not to one behind it
+    labels = random.integers(0, 4, 500)
+    table = metrics.reliability(answers, labels, bins=10)
+    assert [round(one.low, 9) for one in table] == [n / 10 for n in range(10)]
+    assert sum(one.photos for one in table) == 500
+    assert table[0].photos == table[1].photos == 0  # nobody is less sure than one in four
+    surest = answers.max(1)
+    for one in table[3:]:
+        here = (surest >= one.low) & ((surest < one.high) | (one.high == 1))
+        assert one.photos == here.sum()
+        assert one.confidence == pytest.approx(surest[here].mean())
+        assert one.accuracy == pytest.approx((answers.argmax(1) == labels)[here].mean())
+    gaps = [one.photos * abs(one.accuracy - one.confidence) / 500 for one in table]
+    assert metrics.expected_calibration_error(answers, labels, 10) == pytest.approx(sum(gaps))
+
+
+def test_parts_are_scored_each_alone() -> None:
+    parts = ["garden", "wood", "garden", "garden"]
+    found = metrics.score_parts(PROBABILITIES, LABELS, parts)
+    assert [(one.name, one.photos, one.correct) for one in found] == [
+        ("garden", 3, 2),
+        ("wood", 1, 1),
+    ]
+    assert found[0].accuracy == pytest.approx(2 / 3)
+    assert found[0].confidence == pytest.approx((0.7 + 0.5 + 0.5) / 3)
+    assert [one.sure_and_wrong for one in found] == [0, 0]
+    sure = metrics.score_parts(np.float32([[0.99, 0.01]]), np.array([1]), ["wood"])
+    assert sure[0].sure_and_wrong == 1
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:

@@ -25,12 +25,20 @@ class Part:
         numbers: int [n], which of them, ascending.
         found: What was found in these n.
         labels: int64 [n], their classes; -1 for none of the classes.
+        name: Of the source.
     """
 
     photos: StoredPhotos
     numbers: npt.NDArray[np.intp]
     found: Inspection
     labels: npt.NDArray[np.int64]
+    name: str
+
+    @property
+    def origins(self) -> list[str]:
+        """Who took each of the n, or where it was found: the source itself, where none is said."""
+        origins = self.photos.origins or [""] * len(self.photos.places)
+        return [origins[number] or self.name for number in self.numbers.tolist()]
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,8 @@ class LabelledPhotos:
         positions: Where each photo lies: no two photos have the same.
         parts: Where they come from.
         left_out: The photos of all its sources that are not used, and why.
+        unknown_count: How many photos of its sources show none of the classes; they stand in the
+            split `unknown`.
         open_split: Opens another split of the same sources.
         division: Gives the table `split.csv` of the sources; None where they brought all splits.
     """
@@ -65,6 +75,7 @@ class LabelledPhotos:
     positions: frozenset[str]
     parts: tuple[Part, ...] = field(default=(), repr=False)
     left_out: tuple[LeftOut, ...] = ()
+    unknown_count: int = 0
     open_split: Callable[[str], LabelledPhotos] | None = field(default=None, repr=False)
     division: Callable[[], str] | None = field(default=None, repr=False)
 
@@ -77,7 +88,12 @@ class LabelledPhotos:
             here = wanted[start : start + len(part.numbers)]
             start += len(part.numbers)
             chosen.append(
-                Part(part.photos, part.numbers[here], part.found.rows(here), part.labels[here])
+                replace(
+                    part,
+                    numbers=part.numbers[here],
+                    found=part.found.rows(here),
+                    labels=part.labels[here],
+                )
             )
         indexes = np.flatnonzero(wanted)
         return replace(self, count=len(indexes), records=_records(chosen, indexes))
@@ -86,6 +102,11 @@ class LabelledPhotos:
         """Another split of the same data set."""
         assert self.open_split is not None
         return self.open_split(split)
+
+    @functools.cached_property
+    def origins(self) -> tuple[str, ...]:
+        """For each of `count` photos who took it or where it was found; see `Part.origins`."""
+        return tuple(origin for part in self.parts for origin in part.origins)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -113,6 +134,7 @@ def label_photos(
     split: str,
     labels: tuple[str, ...],
     left_out: Sequence[LeftOut] = (),
+    unknown_count: int = 0,
     open_split: Callable[[str], LabelledPhotos] | None = None,
     division: Callable[[], str] | None = None,
 ) -> LabelledPhotos:
@@ -131,6 +153,7 @@ def label_photos(
         positions=frozenset(place for part in parts for place in _positions(part)),
         parts=tuple(parts),
         left_out=tuple(left_out),
+        unknown_count=unknown_count,
         open_split=open_split,
         division=division,
     )

@@ -81,6 +81,7 @@ class PhotoSet:
             split=expression,
             labels=self.labels,
             left_out=self.left_out,
+            unknown_count=self.counts.get(UNKNOWN, 0),
             open_split=self.photos,
             division=self.as_csv,
         )
@@ -91,6 +92,7 @@ class PhotoSet:
             self.numbers[rows],
             self.found.rows(rows),
             self.label_numbers[rows],
+            self.source_names[self.pieces[piece].source],
         )
 
     def as_csv(self) -> str:

@@ -46,6 +46,11 @@ class StoredPhotos(Protocol):
         """What each belongs to (a plant, a burst), "" for nothing; None where nobody knows."""
         ...
 
+    @property
+    def origins(self) -> Sequence[str] | None:
+        """Who took each or where it was found, "" for nobody knows; None where all are alike."""
+        ...
+
     def contents(self, wanted: Sequence[int]) -> Iterator[tuple[str, Read]]:
         """The label of each photo in `wanted` (ascending numbers), and how its bytes are read."""
         ...
@@ -92,12 +97,14 @@ class FilePhotos:
         places: Their paths, relative to `root` or absolute.
         labels: The label of each.
         groups: As `StoredPhotos`.
+        origins: As `StoredPhotos`.
     """
 
     root: Path
     places: Sequence[str]
     labels: Sequence[str]
     groups: Sequence[str] | None = None
+    origins: Sequence[str] | None = None
 
     @property
     def stamps(self) -> list[str]:
@@ -134,6 +141,7 @@ class FilePhotos:
             [self.places[number] for number in numbers],
             [self.labels[number] for number in numbers],
             None if self.groups is None else [self.groups[number] for number in numbers],
+            None if self.origins is None else [self.origins[number] for number in numbers],
         )
 
 
@@ -165,11 +173,13 @@ class FileSource:
             for split, start, end in slices_of(expression, self.counts, self.name)
         ]
         groups = [group for piece in pieces for group in piece.groups or [""] * len(piece.places)]
+        origins = [one for piece in pieces for one in piece.origins or [""] * len(piece.places)]
         return FilePhotos(
             pieces[0].root,
             [place for piece in pieces for place in piece.places],
             [label for piece in pieces for label in piece.labels],
             groups if any(groups) else None,
+            origins if any(origins) else None,
         )
 
 

@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference.text import printable
@@ -23,13 +23,18 @@ SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet"})
 """The endings of the files that are read as tables."""
 
 
+_COLUMNS: Final = ("path", "label", "split", "group", "source")
+"""What is read of a row; the first two must be there."""
+
+
 def open_table(path: Path, names: Mapping[str, str] | None = None) -> FileSource:
     """Reads a table; opens none of its photos.
 
     Args:
         path: A file whose rows have `path` (relative to the table, or absolute) and `label`; where
-            there, `split` (train, validation, test) and `group` (photos of one plant or burst,
-            which stay together). Other columns are not read.
+            there, `split` (train, validation, test), `group` (photos of one plant or burst, which
+            stay together) and `source` (who took it or where it was found: scores are given for
+            each). Other columns are not read.
         names: The name of each label (Udacity's `cat_to_name.json`); None: the label itself.
 
     Raises:
@@ -38,18 +43,17 @@ def open_table(path: Path, names: Mapping[str, str] | None = None) -> FileSource
     places: dict[str, list[str]] = {}
     labels: dict[str, list[str]] = {}
     groups: dict[str, list[str]] = {}
+    origins: dict[str, list[str]] = {}
     written = []
     rows_with_split = rows = 0
     for number, row in enumerate(_rows(path), start=1):
-        cells = [
-            str(row.get(column) or "").strip() for column in ("path", "label", "split", "group")
-        ]
-        place, label, said, group = cells
+        cells = [str(row.get(column) or "").strip() for column in _COLUMNS]
+        place, label, said, group, origin = cells
         if not place or not label:
             lacking = "path" if not place else "label"
             raise UserError(
                 f"row {number} of {printable(path)} has no {lacking}; expected the columns path, "
-                "label and, where there, split and group"
+                "label and, where there, split, group and source"
             )
         split = normal_split(said) if said else ALL
         if split is None:
@@ -61,6 +65,7 @@ def open_table(path: Path, names: Mapping[str, str] | None = None) -> FileSource
         places.setdefault(split, []).append(place)
         labels.setdefault(split, []).append(label)
         groups.setdefault(split, []).append(group)
+        origins.setdefault(split, []).append(origin)
         written.append(label)
     if not rows:
         raise UserError(f"{printable(path)} has no rows; expected one for each photo")
@@ -86,6 +91,7 @@ def open_table(path: Path, names: Mapping[str, str] | None = None) -> FileSource
             places[split],
             [named.get(label, label) for label in labels[split]],
             groups[split] if any(groups[split]) else None,
+            origins[split] if any(origins[split]) else None,
         )
         for split in places
     }
@@ -141,9 +147,7 @@ def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     import pyarrow.parquet
 
     file = pyarrow.parquet.ParquetFile(path)
-    there = [
-        name for name in file.schema_arrow.names if name in ("path", "label", "split", "group")
-    ]
+    there = [name for name in file.schema_arrow.names if name in _COLUMNS]
     if not {"path", "label"} <= set(there):
         raise UserError(
             f"{printable(path)} has the columns {', '.join(file.schema_arrow.names)}; expected "

@@ -108,6 +108,11 @@ class TfdsPhotos:
         """Not known."""
         return None
 
+    @property
+    def origins(self) -> None:
+        """Not known."""
+        return None
+
     def contents(self, wanted: Sequence[int]) -> Iterator[tuple[str, Read]]:
         """As `StoredPhotos.contents`."""
         if not wanted:

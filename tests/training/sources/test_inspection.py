@@ -59,7 +59,7 @@ def test_every_photo_is_read_as_in_prediction(corpus: bad_photos.Corpus, tmp_pat
 
     stored = files_of(corpus, readable)
     looked = inspection.inspect(stored, "corpus")
-    part = Part(stored, np.arange(len(readable)), looked, np.zeros(len(readable), np.int64))
+    part = Part(stored, np.arange(len(readable)), looked, np.zeros(len(readable), np.int64), "own")
     photos = label_photos([part], dataset="corpus", split="train", labels=("x", "y"))
     pixels = np.concatenate([p for p, _ in data.pixels(photos, SIZE).as_numpy_iterator()])
     for name, one in zip(readable, pixels, strict=True):

@@ -138,7 +138,13 @@ def test_tables_of_every_kind(tmp_path: Path, kind: str) -> None:
     places = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("x/*.jpg"))
     splits = ["train", "val", "testing"] * 4
     rows = [
-        {"path": place, "label": "rose" if n % 2 else "daisy", "split": split, "note": "é"}
+        {
+            "path": place,
+            "label": "rose" if n % 2 else "daisy",
+            "split": split,
+            "note": "é",
+            "source": "me" * n,
+        }
         for n, (place, split) in enumerate(zip(places, splits, strict=True))
     ]
     table = tmp_path / f"photos.{'csv' if kind == 'semicolons' else kind}"
@@ -152,13 +158,17 @@ def test_tables_of_every_kind(tmp_path: Path, kind: str) -> None:
     else:
         with table.open("w", encoding="utf-8-sig", newline="") as file:
             delimiter = ";" if kind == "semicolons" else ","
-            writer = csv.DictWriter(file, ["label", "note", "path", "split"], delimiter=delimiter)
+            writer = csv.DictWriter(file, list(rows[0])[::-1], delimiter=delimiter)
             writer.writeheader()
             writer.writerows(rows)
     photos = open_photos([str(table)])
     assert photos.labels == ("daisy", "rose")
     assert photos.counts == {"train": 4, "validation": 4, "test": 4}
     assert [place for place, side in sides(photos).items() if side == "train"] == places[::3]
+    # Where a row names no source, it is the table.
+    train = photos.photos("train").origins
+    assert train == (f"{tmp_path.name}/{table.name}", "me" * 3, "me" * 6, "me" * 9)
+    assert photos.photos("test[50%:]").origins == ("me" * 8, "me" * 11)
 
 
 def test_more_photos_for_our_classes_and_what_is_none_of_them(tmp_path: Path) -> None:
@@ -177,6 +187,8 @@ def test_more_photos_for_our_classes_and_what_is_none_of_them(tmp_path: Path) ->
     assert photos.labels == ("rose", "sun flower")
     assert photos.counts == {"train": 12, "validation": 6, "test": 6, "unknown": 2}
     assert photos.photos("unknown").label_numbers.tolist() == [-1, -1]
+    assert photos.photos("test").unknown_count == 2
+    assert photos.photos("train").origins == ("ours",) * 6 + ("theirs",) * 6
     assert [(one.place, one.reason) for one in photos.left_out] == [
         ("Rose/copy.jpg", "near duplicate of a photo in test")
     ]

@@ -1,0 +1,101 @@
+"""`evaluate_model`: every kind of model file on a table of photos, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("tensorflow_datasets", reason="evaluating needs the extra [train]")
+
+from keras_flowers import evaluate_model
+from keras_flowers.errors import UserError
+from keras_flowers.inference.metadata import read_metadata
+from keras_flowers.training import synthetic
+
+if TYPE_CHECKING:
+    from export_fixtures import Exported
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def table(exported: Exported, tmp_path: Path) -> Path:
+    """The test photos as files, from twelve sources; every fifth is said to be no flower."""
+    names = read_metadata(exported.run / "model.keras").labels
+    rows = [("path", "label", "source")]
+    for number, (photo, place) in enumerate(zip(exported.photos, exported.classes, strict=True)):
+        (tmp_path / f"{number}.jpg").write_bytes(photo)
+        label = "unknown" if number % 5 == 0 else names[place]
+        rows.append((f"{number}.jpg", label, f"garden {number % 12}"))
+    with (tmp_path / "photos.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return tmp_path / "photos.csv"
+
+
+def test_every_kind_of_model_is_scored_by_source(exported: Exported, table: Path) -> None:
+    run = exported.run
+    files = ["model.keras", "saved_model/1", f"{run.name}_float32.tflite"]
+    found = [evaluate_model(run / file, sources=[str(table)]) for file in files]
+    count = len(exported.photos)
+    unknown = len(range(0, count, 5))
+    for one in found:
+        assert one.scores.photos == count - unknown == len(one.sources)
+        assert one.unknown_count == unknown
+        assert one.scores.sources == 12
+        assert sum(part.photos for part in one.by_source) == one.scores.photos
+        assert sum(part.correct for part in one.by_source) == one.confusion_matrix.trace()
+        assert sum(part.correct for part in one.by_class) == one.confusion_matrix.trace()
+        # The answers stand beside the sources of their own photos.
+        expected = [f"garden {number % 12}" for number in range(count) if number % 5]
+        assert list(one.sources) == expected
+        assert one.classes.tolist() == [c for n, c in enumerate(exported.classes) if n % 5]
+    for one in found[1:]:
+        assert one.scores.top1 == found[0].scores.top1
+        assert one.scores.calibration_error == pytest.approx(
+            found[0].scores.calibration_error, abs=1e-4
+        )
+
+
+def test_photos_of_none_of_the_classes_are_not_scored(exported: Exported, table: Path) -> None:
+    with pytest.raises(UserError, match="'unknown' of .* has photos of none of the classes") as no:
+        evaluate_model(exported.run / "model.keras", sources=[str(table)], split="unknown")
+    assert "\n" not in str(no.value)
+
+
+def test_data_set_is_one_source(exported: Exported) -> None:
+    evaluation = evaluate_model(exported.run / f"{exported.run.name}_int8.tflite")
+    assert len(evaluation.by_source) == 1
+    assert evaluation.scores.sources == evaluation.unknown_count == 0
+    assert synthetic.DATASET in evaluation.sources[0]
+
+
+@pytest.mark.skipif(
+    not os.environ.get("KERAS_FLOWERS_FIELD"),
+    reason="the photos from outside of the data set are not at hand; set KERAS_FLOWERS_FIELD",
+)
+def test_model_card_says_what_is_measured_in_the_field() -> None:
+    shipped = ROOT / "saved_models" / "flowers102"
+    field = Path(os.environ["KERAS_FLOWERS_FIELD"]) / "validation.csv"
+    evaluation = evaluate_model(shipped, sources=[str(field)])
+    card = (shipped / "README.md").read_text(encoding="utf-8")
+    section = card[card.index("## In the field") :]
+    section = section[: section.index("\n## ")]
+    scores = evaluation.scores
+    assert f"{scores.photos} photos of {scores.classes} classes from {scores.sources}" in section
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in section.splitlines()]
+    said = {row[0]: float(row[1].split(" ")[0]) for row in rows if row and row[1].endswith("%")}
+    # In per cent; two photos of the 445, since engines differ.
+    assert said == pytest.approx(
+        {
+            "mean per class": 100 * scores.per_class.value,
+            "top-1": 100 * scores.top1.value,
+            "top-5": 100 * scores.top5.value,
+            "wrong with more than 90 %": 100 * scores.sure_and_wrong.value,
+            "expected calibration error, 15 bins": 100 * scores.calibration_error,
+        },
+        abs=0.5,
+    )
