@@ -16,6 +16,7 @@ from keras_flowers.training.config import ResolvedConfig, TrainConfig
 from keras_flowers.training.result import Splits, TrainResult
 from keras_flowers.training.run_directory import Run
 from keras_flowers.training.run_files import write_run
+from keras_flowers.training.sources import check_available
 from keras_flowers.training.views import View
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def train_model(config: TrainConfig) -> TrainResult:
     run = Run.at(config.run_dir)
     if not config.overwrite:
         run.refuse_finished()
+    check_available(config.data or [f"tfds:{config.dataset}"], config.data_dir)
     import_tensorflow()  # before a folder is made, since it may not be installed
     with exclusive_lock(run.folder):
         return _train(config, run)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,20 +51,39 @@ def open_source(
 
     names = None if category_names is None else _read_names(Path(category_names))
     path = Path(text).expanduser()
-    if text.startswith(_TFDS):
-        return open_tfds(text.removeprefix(_TFDS), data_dir)
+    if (name := _tfds_name(text)) is not None:
+        return open_tfds(name, data_dir)
     if path.is_dir():
         return open_tfds(text) if is_prepared(path) else open_folder(path, names)
     if path.suffix.lower() in SUFFIXES:
         if not path.is_file():
             raise UserError(f"{printable(text)} does not exist; expected a table of photos")
         return open_table(path, names)
-    if not re.fullmatch(r"[A-Za-z]\w*(/\w+)?(:[\d.*]+)?", text):
-        raise UserError(
-            f"--data {printable(text)} does not exist; expected a folder of photos, a table "
-            "(.csv, .jsonl, .parquet) or the name of a TFDS data set"
-        )
-    return open_tfds(text, data_dir)
+    raise UserError(
+        f"--data {printable(text)} does not exist; expected a folder of photos, a table "
+        "(.csv, .jsonl, .parquet) or the name of a TFDS data set"
+    )
+
+
+def check_available(data: Sequence[str], data_dir: str | None) -> None:
+    """Refuses sources that are TFDS data sets and cannot be had, in seconds and without TensorFlow.
+
+    Args:
+        data: Sources, as `open_source` takes them; those that are files are not looked at.
+        data_dir: Where TFDS keeps data sets.
+
+    Raises:
+        UserError: There is no such data set, or it would have to be downloaded and no server of it
+            can be reached.
+    """
+    names = [name for name in map(_tfds_name, data) if name is not None]
+    needed = ("tensorflow", "keras", "tensorflow_datasets")
+    if not names or not all(map(find_spec, needed)):  # what is missing is said where it is imported
+        return
+    from keras_flowers.training.sources import tfds
+
+    for name in names:
+        tfds.check_available(name, data_dir)
 
 
 def open_photos(
@@ -114,6 +134,16 @@ def open_photos(
         labels=labels,
         divide=divide,
     )
+
+
+def _tfds_name(text: str) -> str | None:
+    """What TFDS calls a source; None for what lies, or should lie, in a file."""
+    if text.startswith(_TFDS):
+        return text.removeprefix(_TFDS)
+    path = Path(text).expanduser()
+    is_file = path.is_dir() or path.suffix.lower() in SUFFIXES
+    is_name = re.fullmatch(r"[A-Za-z]\w*(/\w+)?(:[\d.*]+)?", text)
+    return text if is_name and not is_file else None
 
 
 def _read_names(path: Path) -> Mapping[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ import tensorflow_datasets as tfds
 
 from keras_flowers.training import data, tf_image
 from keras_flowers.training.sources import open_photos, open_source
-from keras_flowers.training.sources import tfds as tfds_source
 
 
 def jpeg(number: int) -> bytes:
@@ -109,44 +107,6 @@ def test_missing_split_of_a_data_set_is_taken_from_train(data_dir: Path) -> None
 def test_data_set_without_photos_is_refused(data_dir: Path) -> None:
     with pytest.raises(UserError, match=r"has the features \['text'\]; expected `image` and"):
         data.load_photos("sentences", "train", str(data_dir))
-
-
-def test_without_network_the_refusal_is_quick_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def refuse(*_: Any) -> None:
-        raise OSError(101, "Network is unreachable")
-
-    show_messages()
-    for name in ("https_proxy", "HTTPS_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(socket, "create_connection", refuse)
-    (tmp_path / "rose").mkdir()
-    (tmp_path / "rose" / "a.jpg").write_bytes(jpeg(0))
-    with pytest.raises(UserError) as refused:
-        data.load_photos("oxford_flowers102", "train", str(tmp_path))
-    message = str(refused.value)
-    assert "www.robots.ox.ac.uk cannot be reached: Network is unreachable" in message
-    assert f"--data {tmp_path}" in message
-    assert "keras-flowers train --demo" in message
-    assert "345 MB from www.robots.ox.ac.uk" in capsys.readouterr().out
-    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
-    assert found == ["rose", "rose/a.jpg"]
-
-
-def test_failed_download_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(builder: Any) -> None:
-        root = Path(builder.data_dir).parents[1]
-        (root / "downloads").mkdir(parents=True)
-        (root / "downloads" / "half.tgz").write_bytes(b"half")
-        Path(f"{builder.data_dir}.incomplete").mkdir(parents=True)
-        raise OSError("connection lost")
-
-    monkeypatch.setattr(tfds_source, "_reach", lambda _: None)
-    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
-    with pytest.raises(UserError, match=r"cannot be downloaded \(connection lost\)"):
-        data.load_photos("oxford_flowers102", "train", str(tmp_path / "new"))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_tensorflows_reader_refuses_a_small_png_of_many_pixels() -> None:
