@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 from conftest import COLOURS
-from PIL import Image, TiffImagePlugin, features
+from PIL import ExifTags, Image, TiffImagePlugin, features
+from PIL.PngImagePlugin import PngInfo
 
 CYAN, MAGENTA, YELLOW = COLOURS.values()
 
@@ -223,6 +224,10 @@ P3 = ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.066
 SRGB = ((0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410))
 
 
+ADOBE_RGB = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
+"""As the profile that Adobe gives away has them."""
+
+
 def matrix_profile(colorants: tuple[tuple[float, float, float], ...], gamma: float) -> bytes:
     """An ICC profile of a screen, version 2."""
     tags = {
@@ -251,6 +256,31 @@ def ink_profile(lab: dict[tuple[int, int, int, int], tuple[int, int, int]]) -> b
     ramp = bytes(range(256))
     lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + ramp * 4 + table + ramp * 3
     return _profile(b"CMYK", b"Lab ", {b"A2B0": lut})
+
+
+def chunks(**values: tuple[float, ...]) -> PngInfo:
+    """What a PNG says of its colours: gAMA, cHRM (numbers) and sRGB (an intent)."""
+    info = PngInfo()
+    for name, numbers in values.items():
+        if name == "sRGB":
+            info.add(b"sRGB", bytes([int(number) for number in numbers]))
+        else:
+            info.add(
+                name.encode(), struct.pack(f">{len(numbers)}I", *(round(n * 1e5) for n in numbers))
+            )
+    return info
+
+
+def exif_of_colours(space: int | None, index: str | None) -> Image.Exif:
+    """What cameras write about colours into EXIF: the colour space and the index R98 or R03."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Canon"
+    details = exif.get_ifd(ExifTags.IFD.Exif)
+    if space is not None:
+        details[ExifTags.Base.ColorSpace] = space
+    if index is not None:
+        details[ExifTags.IFD.Interop] = {1: index, 2: b"0100"}
+    return exif
 
 
 def _profile(space: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:

@@ -21,7 +21,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from PIL import Image
+from PIL import ExifTags, Image
 
 from keras_flowers import files
 from keras_flowers.errors import UserError
@@ -62,6 +62,15 @@ _FACTS: dict[str, dict[str, str | None]] = {
     "png": {"Software": CHART_SOFTWARE},
     "pdf": {"Creator": CHART_SOFTWARE, "Producer": None, "CreationDate": None},
     "svg": {"Creator": CHART_SOFTWARE, "Date": None},
+}
+
+_EXIF = Image.Exif()
+_EXIF[ExifTags.Base.Software] = CHART_SOFTWARE
+
+# The other formats are written by Pillow, which takes the same fact in another way.
+_PILLOW_FACTS: dict[str, dict[str, Any]] = {
+    "gif": {"comment": CHART_SOFTWARE},
+    **dict.fromkeys(("jpg", "jpeg", "webp", "tif", "tiff", "avif"), {"exif": _EXIF}),
 }
 
 PHOTO_SIZE = (round(_PHOTO_MAX_HEIGHT * _DPI), round(_PHOTO_MAX_WIDTH * _DPI))
@@ -249,7 +258,10 @@ def save(figure: Figure, path: Path) -> None:
     if path.is_dir():
         raise UserError(f"{path} is a folder; expected a file name for the chart")
     with files.atomic_replace(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI, format=kind, metadata=_FACTS.get(kind))
+        options: dict[str, Any] = {}
+        if kind in _PILLOW_FACTS:
+            options["pil_kwargs"] = dict(_PILLOW_FACTS[kind])  # Matplotlib adds to it
+        figure.savefig(temporary, dpi=_DPI, format=kind, metadata=_FACTS.get(kind), **options)
 
 
 @_default_style()

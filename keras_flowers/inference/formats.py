@@ -149,7 +149,7 @@ def find_photos(folder: Path, on_error: Callable[[OSError], object] | None = Non
             if suffix not in PHOTO_SUFFIXES or name.startswith("._"):
                 continue
             path = Path(parent, name)
-            if suffix == ".png" and is_chart(path):
+            if is_chart(path):
                 charts += 1
             else:
                 found.append(path)
@@ -159,13 +159,18 @@ def find_photos(folder: Path, on_error: Callable[[OSError], object] | None = Non
 
 
 def is_chart(path: Path) -> bool:
-    """Whether `path` is a PNG that `chart.save` wrote: it says so in its first text."""
+    """Whether `path` is a picture that `chart.save` wrote: it says so near its start or end."""
     try:
         # A named pipe is no chart; to open it would wait for ever.
         if not path.is_file():
             return False
         with open(path, "rb") as file:
-            start = file.read(256)
+            ends = file.read(1024)  # the comment of a GIF comes after 768 bytes of colours
+            # EXIF is the last that a WebP holds.
+            file.seek(-min(file.seek(0, os.SEEK_END), 64), os.SEEK_END)
+            ends += file.read()
     except (OSError, ValueError):
         return False
-    return start.startswith(b"\x89PNG") and b"tEXtSoftware\0" + CHART_SOFTWARE.encode() in start
+    name = CHART_SOFTWARE.encode()
+    mark = b"tEXtSoftware\0" + name if ends.startswith(b"\x89PNG") else name + b"\0"
+    return mark in ends

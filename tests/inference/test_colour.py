@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bad_photos import P3, SRGB, encode, grey_profile, ink_profile, matrix_profile
+from bad_photos import (
+    ADOBE_RGB,
+    P3,
+    SRGB,
+    chunks,
+    encode,
+    exif_of_colours,
+    grey_profile,
+    ink_profile,
+    matrix_profile,
+)
 from PIL import Image, ImageCms
 
+from keras_flowers.inference import icc
 from keras_flowers.inference.classifier import load_classifier
 from keras_flowers.inference.image import read_photo, read_pixels
 
@@ -106,6 +118,123 @@ def test_pil_image_with_a_profile_is_converted_and_left_as_it_was() -> None:
     image.info["icc_profile"] = matrix_profile(P3, 2.2)
     assert np.abs(read_pixels(image, (8, 8))[0, 0].astype(int) - ORANGE).max() <= 4
     assert image.getpixel((0, 0)) == p3_of(ORANGE)
+
+
+ADOBE_GAMMA = 563 / 256
+P3_CHROMATICITIES = (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
+SRGB_CHROMATICITIES = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+GAMMA = 1 / 2.2
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "PNG"])
+@pytest.mark.parametrize("colour", [(200, 100, 50), (40, 160, 90), (90, 60, 200)])
+def test_adobe_rgb_that_only_exif_states_becomes_srgb(
+    colour: tuple[int, int, int], kind: str
+) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "JPEG" else {}
+    exif = exif_of_colours(0xFFFF, "R03")
+    stated = colour_of(encode(flat(colour), kind, exif=exif, **options))
+    profile = matrix_profile(ADOBE_RGB, ADOBE_GAMMA)
+    with_profile = colour_of(encode(flat(colour), kind, icc_profile=profile, **options))
+    np.testing.assert_allclose(stated, with_profile, atol=0.6)
+    assert np.abs(stated - colour_of(encode(flat(colour), kind, **options))).max() > 8
+
+
+@pytest.mark.parametrize(
+    ("space", "index"), [(0xFFFF, "R98"), (0xFFFF, None), (1, "R03"), (1, None), (None, "R98")]
+)
+def test_other_exif_leaves_a_photo_as_it_is(space: int | None, index: str | None) -> None:
+    data = encode(flat(ORANGE), "JPEG", exif=exif_of_colours(space, index), quality=95)
+    plain = encode(flat(ORANGE), "JPEG", quality=95)
+    np.testing.assert_array_equal(read_pixels(data, (8, 8)), read_pixels(plain, (8, 8)))
+
+
+def test_profile_and_chunks_count_before_exif() -> None:
+    exif = exif_of_colours(0xFFFF, "R03")
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    with_profile = encode(flat(ORANGE), "JPEG", exif=exif, icc_profile=srgb, quality=95)
+    assert np.abs(colour_of(with_profile) - ORANGE).max() <= 4
+    with_chunk = encode(flat(ORANGE), "PNG", exif=exif, pnginfo=chunks(sRGB=(0,)))
+    np.testing.assert_array_equal(colour_of(with_chunk), ORANGE)
+
+
+def test_damaged_exif_that_names_adobe_rgb_leaves_a_photo_as_it_is() -> None:
+    for exif in (b"Exif\0\0R03\0", b"Exif\0\0MM\0*\xff\xff\xff\xffR03\0", b"R03\0" * 20):
+        data = encode(flat(ORANGE), "PNG", exif=exif)
+        np.testing.assert_array_equal(colour_of(data), ORANGE)
+    comment = Image.Exif()
+    comment[0x010E] = "a photo of R03"
+    np.testing.assert_array_equal(colour_of(encode(flat(ORANGE), "PNG", exif=comment)), ORANGE)
+
+
+def test_png_with_primaries_and_a_gamma_becomes_srgb() -> None:
+    info = chunks(gAMA=(GAMMA,), cHRM=P3_CHROMATICITIES)
+    for colour in (ORANGE, (40, 160, 90), (90, 60, 200)):
+        data = encode(flat(p3_of(colour)), "PNG", pnginfo=info)
+        assert np.abs(colour_of(data) - colour).max() <= 4
+    np.testing.assert_array_equal(
+        colour_of(encode(flat((255, 255, 255)), "PNG", pnginfo=info)), (255, 255, 255)
+    )
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "I;16", "RGB", "RGBA"])
+def test_gamma_of_a_png_counts_in_every_mode(mode: str) -> None:
+    if mode == "I;16":
+        picture = Image.fromarray(np.full((48, 64), 64 * 257, np.uint16))
+    else:
+        grey = flat((64, 64, 64))
+        picture = grey.quantize(2) if mode == "P" else grey.convert(mode)
+    data = encode(picture, "PNG", pnginfo=chunks(gAMA=(1.0,)))
+    # A quarter of the light is 137 in sRGB.
+    assert np.abs(colour_of(data) - 137).max() <= 1
+    assert np.abs(np.asarray(read_photo(data)).astype(int) - 137).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"gAMA": (0.45455,)},
+        {"gAMA": (0.45455 * 1.04,)},
+        {"gAMA": (0.45455 * 0.96,)},
+        {"gAMA": (0.45455,), "cHRM": SRGB_CHROMATICITIES},
+        {"cHRM": P3_CHROMATICITIES},
+        {"gAMA": (1.0,), "cHRM": P3_CHROMATICITIES, "sRGB": (0,)},
+        {"gAMA": (0.0,)},
+        {"gAMA": (0.00001,)},
+        {"gAMA": (40_000.0,)},
+        {"gAMA": (1.0,), "cHRM": (0.0,) * 8},
+        {"gAMA": (1.0,), "cHRM": (0.3,) * 8},
+    ],
+    ids=lambda values: " ".join(values),
+)
+def test_other_chunks_leave_a_png_as_it_is(values: dict[str, tuple[float, ...]]) -> None:
+    data = encode(flat(ORANGE), "PNG", pnginfo=chunks(**values))
+    np.testing.assert_array_equal(colour_of(data), ORANGE)
+
+
+def test_gamma_alone_counts_from_five_percent_on() -> None:
+    for factor in (0.94, 1.06):
+        data = encode(flat(ORANGE), "PNG", pnginfo=chunks(gAMA=(0.45455 * factor,)))
+        assert np.abs(colour_of(data) - ORANGE).max() >= 3
+
+
+def test_profile_of_a_png_counts_before_its_chunks() -> None:
+    info = chunks(gAMA=(1.0,), cHRM=SRGB_CHROMATICITIES)
+    profile = matrix_profile(P3, 2.2)
+    data = encode(flat(p3_of(ORANGE)), "PNG", icc_profile=profile, pnginfo=info)
+    assert np.abs(colour_of(data) - ORANGE).max() <= 4
+
+
+def test_profile_of_adobes_primaries_is_the_one_that_adobe_gives_away() -> None:
+    ours = icc.matrix_profile(icc.ADOBE_RGB, icc.ADOBE_RGB_GAMMA)
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(ours)).profile
+    found = [getattr(profile, f"{name}_colorant")[0] for name in ("red", "green", "blue")]
+    np.testing.assert_allclose(found, ADOBE_RGB, atol=3e-5)
+    for wrong in ((0.0,) * 8, SRGB_CHROMATICITIES[:4], (0.3,) * 8):
+        with pytest.raises((ValueError, ArithmeticError)):
+            icc.matrix_profile(wrong, 2.2)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="gamma"):
+        icc.matrix_profile(icc.SRGB, 300.0)
 
 
 def test_srgb_costs_next_to_nothing() -> None:

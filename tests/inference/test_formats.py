@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bad_photos import encode, picture
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image, features
 
 from keras_flowers.errors import UserError
@@ -75,9 +77,28 @@ def test_our_charts_are_left_out_and_counted_but_not_by_their_name(
     chart.save(figure, tmp_path / "x_flower.png")
     chart.save(figure, tmp_path / "renamed.png")
     photo.save(tmp_path / "y_flower.png")
+    (tmp_path / "short.jpg").write_bytes(b"short")
     with caplog.at_level(logging.WARNING):
-        assert found_in(tmp_path) == ["y_flower.png"]
+        assert found_in(tmp_path) == ["short.jpg", "y_flower.png"]
     assert f"left out 2 of our own charts in {tmp_path}" in caplog.text
+
+
+@pytest.mark.parametrize("ending", ["jpg", "jpeg", "webp", "tif", "tiff", "gif", "avif", "JPG"])
+def test_charts_of_every_format_are_left_out(ending: str, tmp_path: Path) -> None:
+    if ending not in FigureCanvasAgg(Figure()).get_supported_filetypes() and ending.islower():
+        pytest.skip(f"Matplotlib writes no {ending} here")
+    # Of many colours: a GIF then has its largest table of them.
+    values = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    for photo in (picture(YELLOW), Image.fromarray(values)):
+        path = tmp_path / f"chart.{ending}"
+        chart.save(chart.draw_prediction(photo, [("rose", 0.7), ("aster", 0.3)]), path)
+        with Image.open(path) as written:
+            written.load()
+        first = path.read_bytes()
+        chart.save(chart.draw_prediction(photo, [("rose", 0.7), ("aster", 0.3)]), path)
+        assert path.read_bytes() == first  # the same chart is the same file
+        photo.save(tmp_path / f"photo.{ending}")
+        assert found_in(tmp_path) == [f"photo.{ending}"]
 
 
 def test_chart_is_told_by_its_text_however_it_is_written(tmp_path: Path) -> None:

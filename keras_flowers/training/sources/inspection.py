@@ -37,7 +37,7 @@ PILLOW: Final = 1
 LOOK_SIDE: Final = 8
 """Height and width of the small picture by which near duplicates are known."""
 
-_VERSION = 1  # Raise it when an inspection finds something else than before.
+_VERSION = 2  # Raise it when an inspection finds something else than before.
 _SMALL = (32, 32)
 _LEAST_CONTRAST = 4.0  # of 255: below, the differences between neighbours are noise
 
