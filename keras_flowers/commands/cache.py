@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_flowers.commands.messages import show_messages
+from keras_flowers.inference.text import printable
 from keras_flowers.training.config import TrainConfig
 from keras_flowers.training.feature_cache import CacheEntry, FeatureCache
 
@@ -82,18 +83,21 @@ def oldest_above(entries: Sequence[CacheEntry], limit: int) -> list[CacheEntry]:
 
 
 def format_entries(entries: Sequence[CacheEntry], folder: Path) -> str:
-    """A table: size, age, what was run over which photos."""
+    """A table: size, age, which run ran which network over which photos."""
     if not entries:
         return f"no cached features in {folder}"
-    rows = [("size", "age", "network", "data set", "split")]
+    rows = [("size", "age", "run", "network", "data set", "split")]
     for one in entries:
-        known = (one.network[:8], one.dataset, one.split) if one.dataset else ("damaged", "", "")
+        known = ("damaged", "", "", "")
+        if one.dataset:
+            runs = printable(", ".join(one.runs) or "-")
+            known = (runs, one.network[:8], printable(one.dataset), printable(one.split))
         rows.append((format_size(one.bytes), format_age(one.age_seconds), *known))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        f"{size:>{widths[0]}}  {age:>{widths[1]}}  {network:<{widths[2]}}  "
-        f"{dataset:<{widths[3]}}  {split}".rstrip()
-        for size, age, network, dataset, split in rows
+        f"{size:>{widths[0]}}  {age:>{widths[1]}}  {run:<{widths[2]}}  {network:<{widths[3]}}  "
+        f"{dataset:<{widths[4]}}  {split}".rstrip()
+        for size, age, run, network, dataset, split in rows
     ]
     total = format_size(sum(one.bytes for one in entries))
     return "\n".join([*lines, f"\n{total} in {folder}"])

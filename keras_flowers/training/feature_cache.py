@@ -157,7 +157,7 @@ class FeatureCache:
             photos: What tells them apart.
             rows: float16 [M, ...].
             labels: int64 [M].
-            about: `dataset` and `split`, for people: a photo is found wherever it lies.
+            about: `dataset`, `split` and `run`, for people: a photo is found wherever it lies.
         """
         digest = hashlib.sha256("\n".join(photos).encode()).hexdigest()[:12]
         path = self._folder / f"{_name(key)}-{digest}.npy"
@@ -201,13 +201,16 @@ class FeatureCache:
     def entries(self) -> list[CacheEntry]:
         """What is cached, by network, data set and split; the latest first."""
         grouped: dict[tuple[str, str, str], list[Path]] = {}
+        runs: dict[tuple[str, str, str], set[str]] = {}
         for sidecar in self._folder.glob("*.json"):
             try:
                 content = json.loads(sidecar.read_text(encoding="utf-8"))
                 key = content["key"]
                 about = content.get("about", key)  # earlier versions had it in the key
                 facts = (str(key["trunk"]), str(about["dataset"]), str(about["split"]))
-            except (OSError, ValueError, KeyError, TypeError):
+                if run := about.get("run"):  # earlier versions did not say
+                    runs.setdefault(facts, set()).add(str(run))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 facts = ("", "", "")
             grouped.setdefault(facts, []).extend([sidecar, sidecar.with_suffix(".npy")])
         known = {path for paths in grouped.values() for path in paths}
@@ -221,7 +224,8 @@ class FeatureCache:
             size = sum(one.st_size for _, one in there)
             written = max(one.st_mtime for _, one in there)
             names = tuple(path for path, _ in there)
-            entries.append(CacheEntry(trunk, dataset, split, size, written, names))
+            of_runs = tuple(sorted(runs.get((trunk, dataset, split), ())))
+            entries.append(CacheEntry(trunk, dataset, split, of_runs, size, written, names))
         return sorted(entries, key=lambda entry: -entry.written)
 
 
@@ -234,6 +238,8 @@ class CacheEntry:
             damaged or incomplete.
         dataset: Name and version of the data set; "" as above.
         split: Which photos of it; "" as above.
+        runs: The runs that wrote them, by the names of their folders, sorted; none where it is not
+            known.
         bytes: Size of all files.
         written: When the last of them was written, in seconds since 1970.
         paths: The files.
@@ -242,6 +248,7 @@ class CacheEntry:
     network: str
     dataset: str
     split: str
+    runs: tuple[str, ...]
     bytes: int
     written: float
     paths: tuple[Path, ...]

@@ -45,13 +45,15 @@ class FeatureExtractor:
         trunk: pixels [N, H, W, 3] 0..255 -> features [N, ...]; its weights change no more.
         seed: Of the random views.
         folder: Where the features are cached.
+        run: What the run is called that they are for, which the list of the cache shows.
     """
 
-    def __init__(self, trunk: keras.Model, *, seed: int, folder: Path) -> None:
+    def __init__(self, trunk: keras.Model, *, seed: int, folder: Path, run: str = "") -> None:
         self._trunk = trunk
         self._size = (trunk.input_shape[1], trunk.input_shape[2])
         self._digest = digest_of(trunk)
         self._seed = seed
+        self._run_name = run
         self._cache = FeatureCache(folder)
 
     @functools.cached_property
@@ -152,6 +154,7 @@ class FeatureExtractor:
             passes.append((views, np.full_like(wanted, True) if mixup else wanted))
         size = photos_of_a_piece(2 * int(np.prod(self._trunk.output_shape[1:])))
         total = sum(len(views) * int(wanted.sum()) for views, wanted in passes)
+        about = {"dataset": photos.dataset, "split": photos.split, "run": self._run_name}
         with self._bar(photos, total) as bar:
             for views, wanted in passes:
                 groups = list(pieces(wanted, size))
@@ -160,7 +163,6 @@ class FeatureExtractor:
                 for group, (rows, labels) in zip(groups, parts, strict=True):
                     of_piece = [names[number] for number in group]
                     for place, view in enumerate(views):
-                        about = {"dataset": photos.dataset, "split": photos.split}
                         self._cache.write(keys[view], of_piece, rows[:, place], labels, about)
 
     def _bar(self, photos: LabelledPhotos, total: int) -> Any:

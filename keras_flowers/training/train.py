@@ -184,7 +184,8 @@ def _extractors(config: TrainConfig) -> Callable[[keras.Model], FeatureExtractor
     from keras_flowers.training.features import FeatureExtractor
 
     folder = Path(config.cache_dir).expanduser() / "features"
-    return functools.partial(FeatureExtractor, seed=config.seed, folder=folder)
+    run = config.run_dir.resolve().name  # of "." too
+    return functools.partial(FeatureExtractor, seed=config.seed, folder=folder, run=run)
 
 
 def _features(

@@ -17,23 +17,25 @@ from keras_flowers.training.feature_cache import FeatureCache
 HOURS = 3600.0
 
 
-def write(folder: Path, split: str, photos: int, age: float) -> None:
-    """Caches some features; `age` in seconds."""
+def write(folder: Path, split: str, photos: int, age: float, *runs: str) -> None:
+    """Caches some features, in a piece for each run; `age` in seconds."""
     before = set(folder.glob("features/*"))
-    FeatureCache(folder / "features").write(
-        {"trunk": "0123456789abcdef", "split": split},  # tells the files of one from the other's
-        [f"photo {number}" for number in range(photos)],
-        np.zeros((photos, 1000), np.float16),
-        np.zeros(photos, np.int64),
-        {"dataset": "oxford_flowers102/2.1.1", "split": split},
-    )
+    for run in runs or ("",):
+        about = {"dataset": "oxford_flowers102/2.1.1", "split": split}
+        FeatureCache(folder / "features").write(
+            {"trunk": "0123456789abcdef", "split": split},  # tells the files of one from another's
+            [f"photo {number} {run}" for number in range(photos)],
+            np.zeros((photos, 1000), np.float16),
+            np.zeros(photos, np.int64),
+            {**about, "run": run} if run else about,
+        )
     for path in set(folder.glob("features/*")) - before:
         os.utime(path, (time.time() - age,) * 2)
 
 
 @pytest.fixture
 def filled(tmp_path: Path) -> Path:
-    write(tmp_path, "train", 500, 5 * HOURS)
+    write(tmp_path, "train", 250, 5 * HOURS, "roses", "MobileNetV2")
     write(tmp_path, "validation", 100, 49 * HOURS)
     return tmp_path
 
@@ -53,10 +55,14 @@ def test_table_has_size_age_and_origin_the_latest_first(
     os.utime(filled / "features" / "left.npy", (time.time() - 200 * HOURS,) * 2)
     assert run(filled) == 0
     header, train, validation, damaged, empty, total = capsys.readouterr().out.splitlines()
-    assert header.split() == ["size", "age", "network", "data", "set", "split"]
-    assert train.split()[:2] == ["1.0", "MB"]
-    assert train.split()[2:] == ["5", "hours", "01234567", "oxford_flowers102/2.1.1", "train"]
-    assert validation.split()[2:4] == ["2", "days"]
+    assert header.split() == ["size", "age", "run", "network", "data", "set", "split"]
+    assert train.split()[:6] == ["1.0", "MB", "5", "hours", "MobileNetV2,", "roses"]
+    assert train.split()[6:] == ["01234567", "oxford_flowers102/2.1.1", "train"]
+    # An earlier version did not write which run it was.
+    assert validation.split()[2:6] == ["2", "days", "-", "01234567"]
+    assert {len(line[: line.index("oxford")]) for line in (train, validation)} == {
+        header.index("data set")
+    }
     assert damaged.split() == ["10", "B", "8", "days", "damaged"]
     assert (empty, total) == ("", f"1.2 MB in {filled / 'features'}")
 
@@ -99,6 +105,20 @@ def test_size_that_is_none_is_refused(
         run(tmp_path, f"--limit={size}")
     assert ended.value.code == 2
     assert "expected a size such as 500MB" in capsys.readouterr().err
+
+
+def test_what_another_program_left_is_damaged_and_steers_no_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "features").mkdir()
+    for number, content in enumerate(('{"key": {"trunk": "a"}, "about": []}', "[]", "no JSON")):
+        (tmp_path / "features" / f"{number}.json").write_text(content)
+    write(tmp_path, "train", 1, 0.0, "a\x1b[31mrun")
+    assert run(tmp_path) == 0
+    written = capsys.readouterr().out
+    assert "\x1b" not in written
+    assert len(written.splitlines()) == 5
+    assert "damaged" in written
 
 
 def test_listing_loads_no_tensorflow(filled: Path) -> None:

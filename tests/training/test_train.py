@@ -31,7 +31,7 @@ from keras_flowers.training import data, synthetic, tf_image, train
 from keras_flowers.training.batches import CachedFeatures
 from keras_flowers.training.config import ResolvedConfig, TrainConfig
 from keras_flowers.training.evaluate import predict_dataset
-from keras_flowers.training.feature_cache import NpyRows
+from keras_flowers.training.feature_cache import FeatureCache, NpyRows
 from keras_flowers.training.features import FeatureExtractor
 from keras_flowers.training.fit import FitSettings, fit, predict_all
 from keras_flowers.training.history import comparable
@@ -73,6 +73,12 @@ def test_drawn_flowers_are_learned(run: Path) -> None:
     assert scores["top1"]["value"] > 0.85
     low, high = scores["top1"]["interval95"]
     assert low < scores["top1"]["value"] < high
+
+
+def test_cached_features_tell_which_run_they_are_for(run: Path, config: TrainConfig) -> None:
+    entries = FeatureCache(Path(config.cache_dir) / "features").entries()
+    assert {one.split for one in entries} == {"train", "validation"}
+    assert {one.runs for one in entries} == {(run.name,)}
 
 
 def test_shuffled_labels_are_not_learned(run: Path, config: TrainConfig) -> None:
