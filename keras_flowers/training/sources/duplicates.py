@@ -89,7 +89,7 @@ def _details(looks: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 
 def _normalised(looks: npt.NDArray[np.uint8 | np.float32]) -> npt.NDArray[np.float32]:
-    rows = looks.reshape(len(looks), -1).astype(np.float32)
+    rows = looks.reshape(len(looks), int(np.prod(looks.shape[1:]))).astype(np.float32)
     rows -= rows.mean(axis=1, keepdims=True)
     normalised: npt.NDArray[np.float32] = rows / np.maximum(
         np.linalg.norm(rows, axis=1, keepdims=True), 1e-6

@@ -227,10 +227,12 @@ def in_order(names: Iterable[str]) -> list[str]:
 
     >>> in_order(["10", "9", "1"]), in_order(["rose", "daisy", "rose"])
     (['1', '9', '10'], ['daisy', 'rose'])
+    >>> in_order(["10", "unknown", "9"])  # which is no class
+    ['9', '10', 'unknown']
     """
     once = set(names)
-    if once and all(re.fullmatch(r"\d{1,9}", name) for name in once):
-        return sorted(once, key=lambda name: (int(name), name))
+    if all(re.fullmatch(r"\d{1,9}", name) for name in once - {UNKNOWN}):
+        return sorted(once, key=lambda name: (name == UNKNOWN, name != UNKNOWN and int(name), name))
     return sorted(once)
 
 

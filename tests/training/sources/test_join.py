@@ -1,0 +1,188 @@
+"""Several sources as one: what is refused, what is said, and what is left out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_flowers.commands.messages import show_messages
+from keras_flowers.errors import UserError
+
+pytest.importorskip("tensorflow", reason="training needs TensorFlow")
+
+from keras_flowers.training.sources import open_photos, open_source
+from keras_flowers.training.sources.photo_set import read_division
+from keras_flowers.training.sources.source import FilePhotos, slices_of
+
+
+def fill(folder: Path, classes: dict[str, int], start: int = 0) -> Path:
+    """A folder with folders of photos, each photo different."""
+    number = start
+    for name, count in classes.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for _ in range(count):
+            coarse = np.random.default_rng(number).integers(0, 256, (6, 6, 3)).astype(np.uint8)
+            picture = Image.fromarray(coarse).resize((40, 40), Image.Resampling.BICUBIC)
+            picture.save(folder / name / f"{number:04}.jpg", quality=95)
+            number += 1
+    return folder
+
+
+def test_plain_photos_are_told_apart_by_their_content(tmp_path: Path) -> None:
+    for number in range(12):
+        name = "dark" if number < 6 else "light"
+        (tmp_path / name).mkdir(exist_ok=True)
+        Image.new("RGB", (20, 20), (20 * number, 90, 30)).save(tmp_path / name / f"{number}.png")
+    photos = open_photos([str(tmp_path)])
+    assert sum(photos.counts.values()) == 12
+    assert photos.left_out == ()
+
+
+def test_division_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show_messages()
+    folder = fill(tmp_path / "own", {"rose": 20, "aster": 20, **dict.fromkeys("abcde", 2)})
+    for copy in ("aster/copy.jpg", "rose/copy.jpg"):
+        shutil.copy(folder / "rose" / "0003.jpg", folder / copy)
+    photos = open_photos([str(folder)])
+    said = capsys.readouterr().out
+    counts = ", ".join(f"{count} {split}" for split, count in photos.counts.items())
+    assert f"own: {sum(photos.counts.values())} photos of 7 classes, divided by their" in said
+    assert f": {counts}; photos that are added later move none" in said
+    # The photo itself is one of the three files.
+    assert "3 files that lie in several classes" in said
+    assert "; only learned from, with fewer: a, b, c and 2 more\n" in said
+    reasons = [one.reason for one in photos.left_out]
+    assert reasons == ["the same file is in several classes: aster, rose"] * 3
+    (tmp_path / "split.csv").write_text(photos.as_csv())
+    again = open_photos([str(folder)], division=tmp_path / "split.csv")
+    assert again.counts == photos.counts
+    assert capsys.readouterr().out == ""
+
+
+def test_source_without_validation_gets_it_from_train(tmp_path: Path) -> None:
+    fill(tmp_path / "own" / "train", {"rose": 60, "aster": 60})
+    fill(tmp_path / "own" / "test", {"rose": 5, "aster": 5}, start=500)
+    photos = open_photos([str(tmp_path / "own")])
+    assert photos.counts["test"] == 10
+    assert 8 <= photos.counts["validation"] <= 28  # 15 % of 120
+    assert photos.counts["train"] + photos.counts["validation"] == 120
+
+
+def test_class_without_photos_to_learn_is_refused(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "validation", "test")):
+        fill(tmp_path / split, {"rose": 3, "aster": 3}, start=100 * number)
+    fill(tmp_path / "test", {"poppy": 1}, start=900)
+    with pytest.raises(UserError, match="has no photos to learn 'poppy' from; add some"):
+        open_photos([str(tmp_path)])
+
+
+def test_split_without_photos_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path / "train", {"rose": 3, "aster": 3})
+    fill(tmp_path / "validation", {"rose": 3}, start=100)
+    (tmp_path / "test" / "rose").mkdir(parents=True)
+    with pytest.raises(UserError, match="leaves no photos for test; expected at least one class"):
+        open_photos([str(tmp_path)])
+
+
+def test_all_photos_of_a_model_are_one_split_where_nothing_is_to_be_learned(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "own", {"rose": 4, "aster": 4, "unknown": 2})
+    photos = open_photos([str(folder)], labels=("aster", "poppy", "rose"), divide=False)
+    assert photos.counts == {"photos": 8, "unknown": 2}
+    assert photos.labels == ("aster", "poppy", "rose")
+    assert sorted(photos.photos("photos").label_numbers.tolist()) == [0] * 4 + [2] * 4
+
+
+def test_groups_of_two_sources_are_different_ones(tmp_path: Path) -> None:
+    for number, source in enumerate(("one", "two")):
+        fill(tmp_path / source / "p", {"x": 12}, start=100 * number)
+        rows = ["path,label,group"]
+        for place, path in enumerate(sorted((tmp_path / source / "p" / "x").iterdir())):
+            rows.append(f"p/x/{path.name},{'ab'[place % 2]}{number},plant {place % 6}")
+        (tmp_path / source / "t.csv").write_text("\n".join(rows))
+    tables = [str(tmp_path / source / "t.csv") for source in ("one", "two")]
+    (tmp_path / "map.csv").write_text("a1,a1\nb1,b1\n")
+    both = open_photos(tables, label_map=["-", str(tmp_path / "map.csv")])
+    alone = open_photos(tables[:1])
+    assert both.labels == ("a0", "b0", "a1", "b1")
+    assert sum(both.counts.values()) == 24
+    assert sum(alone.counts.values()) == 12
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (2, "2 --label_map for 3 --data; expected one for all, or one for each"),
+        (4, "4 --label_map"),
+    ],
+)
+def test_number_of_label_maps_is_that_of_the_sources_or_one(count: int, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        open_photos(["a", "b", "c"], label_map=["-"] * count)
+
+
+def test_one_label_map_is_for_all_sources(tmp_path: Path) -> None:
+    for number, source in enumerate(("one", "two")):
+        fill(tmp_path / source, {"rosa": 6, "aster": 6}, start=100 * number)
+    (tmp_path / "map.csv").write_text("rosa,rose\n")
+    sources = [str(tmp_path / "one"), str(tmp_path / "two")]
+    photos = open_photos(sources, label_map=[str(tmp_path / "map.csv")])
+    assert photos.labels == ("aster", "rose")
+    assert sum(photos.counts.values()) == 24
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "names.json does not exist"),
+        ([1], "expected a JSON object of names by folder"),
+        ({"1": 2}, "expected a JSON object of names by folder"),
+        ({"2": "rose"}, "has no name for the folder 1"),
+    ],
+)
+def test_names_that_are_none_are_refused(tmp_path: Path, content: object, expected: str) -> None:
+    fill(tmp_path / "own", {"1": 1, "2": 1})
+    names = tmp_path / "names.json"
+    if content is not None:
+        names.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=expected):
+        open_source(str(tmp_path / "own"), category_names=str(names))
+
+
+def test_division_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "split.csv"
+    for content in (None, b"photo,split\na,b\n", b"\xff\xfe"):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(UserError, match=r"cannot be read .*expected the split.csv of"):
+            read_division(path)
+
+
+def test_split_expressions_are_those_of_tfds() -> None:
+    counts = {"train": 10, "test": 5}
+    assert slices_of("train[:30%]+test", counts, "own") == [("train", 0, 3), ("test", 0, 5)]
+    assert slices_of("train[2:4]", counts, "own") == [("train", 2, 4)]
+    assert slices_of("test[-2:]", counts, "own") == [("test", 3, 5)]
+    with pytest.raises(UserError, match="the split 'train.3:3.' of own holds no photos"):
+        slices_of("train[3:3]", counts, "own")
+    for wrong in ("val", "train[", "train[:200%]", "", "train[50:]"):
+        with pytest.raises(UserError, match=r"own has no split .*; it has train, test"):
+            slices_of(wrong, counts, "own")
+
+
+def test_stamp_changes_with_size_and_time(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"abc")
+    photos = FilePhotos(tmp_path, ["a.jpg", "none.jpg", "nul\0.jpg"], ["x"] * 3)
+    before = photos.stamps
+    assert before[1] == f"{tmp_path / 'none.jpg'} is not there"
+    assert before[2].endswith("is not there")
+    (tmp_path / "a.jpg").write_bytes(b"abcd")
+    assert photos.stamps[0] != before[0]
+    chosen = FilePhotos(tmp_path, list("abc"), list("xyz"), ["g", "", "h"], ["o", "p", ""])
+    assert chosen.select([2, 0]) == FilePhotos(
+        tmp_path, ["c", "a"], ["z", "x"], ["h", "g"], ["", "o"]
+    )

@@ -1,0 +1,123 @@
+"""A whole training on folders of photos: what it writes, and that all that follows finds them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tensorflow_datasets", reason="training needs the extra [train]")
+
+from keras_flowers.commands import evaluate as evaluate_command
+from keras_flowers.commands import train as train_command
+from keras_flowers.commands.messages import show_messages
+from keras_flowers.errors import UserError
+from keras_flowers.export.export import export_model
+from keras_flowers.training import run_directory
+from keras_flowers.training.run_directory import Run
+from keras_flowers.training.synthetic import draw_flower, prepare
+
+NAMES = {0: "red trefoil", 3: "blue daisy", 5: "yellow fivestar"}
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos in `own` (one of them broken), a base in `cache`, and a run."""
+    folder = tmp_path_factory.mktemp("own_photos")
+    base = prepare(folder / "cache")
+    for label, name in NAMES.items():
+        (folder / "own" / name).mkdir(parents=True)
+        for number in range(COUNT):
+            draw_flower(label, seed=(7, label, number)).save(
+                folder / "own" / name / f"{number:02}.jpg", quality=92
+            )
+    (folder / "own" / "red trefoil" / "broken.jpg").write_bytes(b"broken")
+    (folder / "own" / "unknown").mkdir()
+    draw_flower(7, seed=1).save(folder / "own" / "unknown" / "disc.png")
+    arguments = ["--data", str(folder / "own"), "--base", str(base)]
+    arguments += ["--cache_dir", str(folder / "cache"), "--output", str(folder / "run")]
+    assert train_command.main(arguments) == 0
+    return folder
+
+
+def test_run_lists_which_photo_is_on_which_side(folder: Path) -> None:
+    with (folder / "run" / "split.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == COUNT * len(NAMES) + 1
+    sides = {row["photo"]: row["split"] for row in rows}
+    assert sides["unknown/disc.png"] == "unknown"
+    scores = json.loads((folder / "run" / "metrics.json").read_text())
+    assert scores["trained_on"]["photos"] == list(sides.values()).count("train")
+    for split in ("validation", "test"):
+        assert scores["scores"][split]["photos"] == list(sides.values()).count(split)
+    assert scores["scores"]["test"]["top1"]["value"] > 0.6
+
+
+def test_run_lists_what_was_left_out(folder: Path) -> None:
+    with (folder / "run" / "left_out.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["class"], row["photo"]) == ("red trefoil", "red trefoil/broken.jpg")
+    assert "not a photo" in row["reason"]
+
+
+def test_evaluating_takes_the_photos_of_the_run_as_they_were_divided(
+    folder: Path, tmp_path: Path
+) -> None:
+    scores = tmp_path / "scores.json"
+    assert evaluate_command.main([str(folder / "run"), "--json", str(scores)]) == 0
+    expected = json.loads((folder / "run" / "metrics.json").read_text())["scores"]["test"]
+    found = json.loads(scores.read_text())
+    assert found["photos"] == expected["photos"]
+    assert found["top1"]["value"] == expected["top1"]["value"]
+    # By the list of the run, not drawn anew.
+    run = Run.at(folder / "run")
+    table = run.split_path.read_text()
+    try:
+        turned = {
+            "train": "test",
+            "test": "train",
+            "validation": "validation",
+            "unknown": "unknown",
+        }
+        lines = [line.split(",") for line in table.splitlines()]
+        run.split_path.write_text(
+            "\n".join(",".join([one[0], turned.get(one[1], one[1]), *one[2:]]) for one in lines)
+        )
+        counts = [line[1] for line in lines]
+        assert run.photos("test").count == counts.count("train")
+        assert run.photos("train[:3]").count == 3
+    finally:
+        run.split_path.write_text(table)
+
+
+def test_photos_of_the_run_are_checked_against_the_model(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_messages()
+    for name in ("rose", "red trefoil"):
+        (tmp_path / "other" / name).mkdir(parents=True)
+        draw_flower(0, seed=5).save(tmp_path / "other" / name / "a.jpg")
+    run = Run.at(folder / "run")
+    model, metadata = run.model_path, run_directory.read_metadata(run.model_path)
+    theirs = [str(tmp_path / "other")]
+    with pytest.raises(UserError, match="has labels that are none of our classes: rose; name each"):
+        run_directory.photos_of(model, metadata, None, sources=theirs)
+    label_map = tmp_path / "map.csv"
+    label_map.write_text("rose,rose\n")
+    maps = [str(label_map)]
+    with pytest.raises(UserError, match="has the class 'rose', which the model does not know"):
+        run_directory.photos_of(model, metadata, None, sources=theirs, label_map=maps)
+    label_map.write_text("rose,-\n")
+    photos = run_directory.photos_of(model, metadata, None, sources=theirs, label_map=maps)
+    assert photos.labels == tuple(NAMES[label] for label in (3, 0, 5))
+    assert photos.label_numbers.tolist() == [1]
+
+
+def test_int8_is_calibrated_on_the_photos_of_the_run(folder: Path, tmp_path: Path) -> None:
+    files = export_model(folder / "run", ["int8"], output=tmp_path)
+    metadata = run_directory.read_metadata(files["int8"])
+    assert metadata.labels == ("blue daisy", "red trefoil", "yellow fivestar")
+    assert metadata.provenance["calibrated_on"]["split"] == "train"
