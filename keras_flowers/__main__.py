@@ -13,6 +13,7 @@ from keras_flowers.errors import UserError
 
 COMMANDS = {
     "predict": "name the flowers in photos",
+    "page": "name flowers in a browser, on your computer or phone",
     "train": "train a classifier of your own",
     "evaluate": "score a model on labelled photos",
     "export": "write a trained model as SavedModel and TFLite files",
