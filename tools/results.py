@@ -1,33 +1,81 @@
-"""Trains and scores every recipe of keras_flowers/training/recipes.py: the table of the README."""
+"""Trains and scores the recipes, keeps every figure in one file, and renders the tables from it.
+
+The recipes are those of keras_flowers/training/recipes.py, the file is docs/results.json, and the
+tables are those of README.md and of the card of the model that ships.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import platform
 import statistics
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from keras_flowers.commands.exit import exit_with
 from keras_flowers.commands.messages import show_messages
+from keras_flowers.errors import UserError
+from keras_flowers.files import write_json, write_text
+from keras_flowers.training.evaluate import evaluate_model
+from keras_flowers.training.model import build_model, image_size_of
 from keras_flowers.training.recipes import RECIPES
 from keras_flowers.training.run_directory import Run
 from keras_flowers.training.train import train_model
 
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results.json"
+README = ROOT / "README.md"
+SHIPPED = ROOT / "saved_models" / "flowers102"
+CARD = SHIPPED / "README.md"
+
+SHIPPED_RECIPE, SHIPPED_SEED = "flowers102", 0
+FLOWERS = 102
+
 EXAMPLES = """examples:
-  everything, with three seeds (hours; what is finished is not done again)
-      python tools/results.py
-  two of them, once
+  everything, with three seeds (hours; what is finished is not trained again)
+      python tools/results.py --field FOLDER
+  two of them, once; the others' figures stay as they are
       python tools/results.py --recipes frozen frozen_2040 --seeds 0
+  the model that ships as it lies there, without training it again
+      python tools/results.py --recipes flowers102 --seeds 0 --shipped
+  the tables alone, after a merge
+      python tools/results.py --render
+
+FOLDER is what tools/fetch_field.py makes: its validation.csv lists photos as people take them, on
+which settings may be chosen. Without it the field's columns keep what was measured before.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    options = parser().parse_args(argv)
+    show_messages()
+    results = read_results(options.results)
+    if not options.render:
+        for seed in options.seeds:
+            for name in options.recipes:
+                shipped = options.shipped and (name, seed) == (SHIPPED_RECIPE, SHIPPED_SEED)
+                add_run(results, name, measure(name, seed, options.runs, options.field, shipped))
+                # After each, since each may take an hour.
+                write_json(options.results, results)
+    if options.results == RESULTS:
+        render(README, "recipes", recipe_table(results))
+        render(CARD, "field", field_table(results))
+    print(recipe_table(results))
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
+    options.add_argument(
         "--recipes",
         nargs="+",
         choices=RECIPES,
@@ -35,52 +83,221 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="RECIPE",
         help=f"some of {', '.join(RECIPES)} (default: all)",
     )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
-    parser.add_argument(
+    options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
+    options.add_argument(
         "--runs",
         type=Path,
         default=Path("saved_models/results"),
-        metavar="DIR",
-        help="each run goes into DIR/seed_SEED/RECIPE (default: %(default)s)",
+        metavar="FOLDER",
+        help="each run goes into FOLDER/seed_SEED/RECIPE (default: %(default)s)",
     )
-    options = parser.parse_args(argv)
-    show_messages()
-    results: dict[str, list[dict[str, Any]]] = {name: [] for name in options.recipes}
-    for seed in options.seeds:
-        for name in options.recipes:
-            config = RECIPES[name](options.runs / f"seed_{seed}", seed)
-            run = Run.at(config.run_dir)
-            if not run.is_finished:
-                train_model(config)
-            results[name].append(run.metrics)
-    print(format_table(results))
-    return 0
+    field = os.environ.get("KERAS_FLOWERS_FIELD")
+    options.add_argument(
+        "--field",
+        type=Path,
+        default=field and Path(field),
+        metavar="FOLDER",
+        help="also score on FOLDER/validation.csv (default: $KERAS_FLOWERS_FIELD)",
+    )
+    options.add_argument(
+        "--results",
+        type=Path,
+        default=RESULTS,
+        metavar="FILE",
+        help="where the figures are kept; with another file, no table is rendered (default: "
+        "docs/results.json)",
+    )
+    options.add_argument(
+        "--shipped",
+        action="store_true",
+        help=f"score saved_models/{SHIPPED_RECIPE} in the place of seed {SHIPPED_SEED} of its "
+        "recipe",
+    )
+    options.add_argument(
+        "--render", action="store_true", help="measure nothing, only write the tables again"
+    )
+    return options
 
 
-def format_table(results: dict[str, list[dict[str, Any]]]) -> str:
-    """A Markdown table: a row for each recipe, from the `metrics.json` of its seeds."""
-    lines = [
-        "| recipe | trained on | top-1 on `test` | top-5 | calibration error | minutes |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for name, runs in results.items():
-        test = [run["scores"]["test"] for run in runs]
+def measure(
+    name: str, seed: int, runs: Path, field: Path | None, shipped: bool = False
+) -> dict[str, Any]:
+    """Trains a recipe where that is not done yet, and scores it.
+
+    Args:
+        name: Of the recipe.
+        seed: Of all that is random in it.
+        runs: The folder of the runs of all seeds.
+        field: The folder with the field's photos; None: they are not at hand.
+        shipped: Whether the model that ships is scored instead of a training's.
+
+    Returns:
+        JSON-ready: what `docs/results.json` holds of one run.
+    """
+    if shipped:
+        run = Run.at(SHIPPED)
+        test = evaluate_model(run.folder, split="test").scores.as_dict()
+    else:
+        config = RECIPES[name](runs / f"seed_{seed}", seed)
+        run = Run.at(config.run_dir)
+        if not run.is_finished:
+            train_model(config)
+        test = run.metrics["scores"]["test"]
+    settings = run.settings
+    base = str(settings["base"])
+    size = settings.get("image_size") or image_size_of(base)
+    found = {
+        "seed": seed,
+        "base": base,
+        "image_size": size,
+        "parameters": build_model(base, size, FLOWERS).count_params(),
+        "trained_on": run.metrics["trained_on"],
+        "test": test,
+        "seconds": run.metrics["seconds"],
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "versions": {one: version(one) for one in ("keras_flowers", "tensorflow", "keras")},
+        "commit": _commit(),
+    }
+    if field is not None:
+        evaluation = evaluate_model(run.folder, sources=[str(field / "validation.csv")])
+        found["field"] = {
+            "sources": len(evaluation.by_source),
+            "left_out_unknown": evaluation.unknown_count,
+            **evaluation.scores.as_dict(),
+        }
+    return found
+
+
+def add_run(results: dict[str, list[dict[str, Any]]], name: str, found: dict[str, Any]) -> None:
+    """Puts a run in the place of an earlier one of its recipe and seed."""
+    earlier = [one for one in results.get(name, []) if one["seed"] == found["seed"]]
+    if earlier and "field" in earlier[0]:
+        found.setdefault("field", earlier[0]["field"])
+    others = [one for one in results.get(name, []) if one["seed"] != found["seed"]]
+    results[name] = sorted([*others, found], key=lambda one: int(one["seed"]))
+
+
+def read_results(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """The runs of each recipe; empty where nothing was measured yet."""
+    if not path.is_file():
+        return {}
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return {str(name): list(runs) for name, runs in content.items()}
+
+
+def recipe_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """A Markdown table: a row for each recipe that was measured, in the order of `RECIPES`."""
+    titles = (
+        "recipe",
+        "base",
+        "pixels",
+        "parameters",
+        "trained on",
+        "`test`: mean per class",
+        "calibration error",
+        "field: mean per class",
+        "top-1",
+        "calibration error",
+        "sure and wrong",
+        "seeds",
+    )
+    lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
+    for name in RECIPES:
+        if not (runs := results.get(name)):
+            continue
+        last = runs[-1]
         cells = (
             f"`{name}`",
-            f"{runs[0]['trained_on']['photos']:,}",
-            _mean_and_spread([one["top1"]["value"] for one in test]),
-            _mean_and_spread([one["top5"]["value"] for one in test]),
-            _mean_and_spread([one["expected_calibration_error"] for one in test]),
-            f"{statistics.mean(run['seconds'] for run in runs) / 60:.1f}",
+            last["base"],
+            str(last["image_size"]),
+            f"{last['parameters'] / 1e6:.1f} million",
+            f"{last['trained_on']['photos']:,}",
+            _mean_and_spread(runs, "test", _share("mean_per_class")),
+            _mean_and_spread(runs, "test", _error),
+            _mean_and_spread(runs, "field", _share("mean_per_class")),
+            _mean_and_spread(runs, "field", _share("top1")),
+            _mean_and_spread(runs, "field", _error),
+            _mean_and_spread(runs, "field", _share("sure_and_wrong")),
+            ", ".join(str(run["seed"]) for run in runs),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _mean_and_spread(shares: Sequence[float]) -> str:
+def field_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """The scores in the field of the model that ships, with their intervals, for its card."""
+    runs = [one for one in results.get(SHIPPED_RECIPE, []) if one["seed"] == SHIPPED_SEED]
+    if not runs or "field" not in runs[0]:
+        raise UserError(
+            "the model that ships was not measured in the field; expected it in docs/results.json: "
+            f"python tools/results.py --recipes {SHIPPED_RECIPE} --seeds {SHIPPED_SEED} --shipped "
+            "--field FOLDER"
+        )
+    field = runs[0]["field"]
+    lines = [
+        f"| {field['photos']} photos of {field['classes']} classes from {field['sources']} sources "
+        "| per cent (95 % interval) |",
+        "| --- | --- |",
+    ]
+    for title, key in (
+        ("mean per class", "mean_per_class"),
+        ("top-1", "top1"),
+        ("top-5", "top5"),
+        ("wrong with more than 90 %", "sure_and_wrong"),
+    ):
+        share, (low, high) = field[key]["value"], field[key]["interval95"]
+        lines.append(f"| {title} | {100 * share:.1f} ({100 * low:.1f} to {100 * high:.1f}) |")
+    lines.append(f"| expected calibration error, 15 bins | {100 * _error(field):.1f} |")
+    return "\n".join(lines)
+
+
+def render(page: Path, name: str, table: str) -> None:
+    """Puts a table between the two comments of its name in a page."""
+    write_text(page, rendered(page.read_text(encoding="utf-8"), name, table))
+
+
+def rendered(text: str, name: str, table: str) -> str:
+    """`text` with the table between `<!-- NAME: ... -->` and `<!-- end of NAME -->`.
+
+    Raises:
+        UserError: The comments are not there.
+    """
+    start, end = text.find(f"<!-- {name}:"), text.find(f"<!-- end of {name} -->")
+    if not 0 <= start < end:
+        raise UserError(f"the page lacks the comments <!-- {name}: ... --> and <!-- end of {name}")
+    first_line = text[start : text.index("-->", start) + 3]
+    return f"{text[:start]}{first_line}\n\n{table}\n\n{text[end:]}"
+
+
+def _share(key: str) -> Callable[[dict[str, Any]], float]:
+    return lambda scores: float(scores[key]["value"])
+
+
+def _error(scores: dict[str, Any]) -> float:
+    return float(scores["expected_calibration_error"])
+
+
+def _mean_and_spread(
+    runs: Sequence[dict[str, Any]], where: str, of: Callable[[dict[str, Any]], float]
+) -> str:
     """In per cent, with the standard deviation over the seeds where there are several."""
+    # An older run may lack a score.
+    shares = [of(run[where]) for run in runs if where in run]
+    if not shares:
+        return ""
     text = f"{100 * statistics.mean(shares):.1f}"
     return f"{text} ± {100 * statistics.stdev(shares):.1f}" if len(shares) > 1 else text
+
+
+def _commit() -> str:
+    """What was checked out, with a + behind it where files differ from it."""
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    return found.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":
