@@ -136,18 +136,21 @@ def measure(
     """
     if shipped:
         run = Run.at(SHIPPED)
-        test = evaluate_model(run.folder, split="test").scores.as_dict()
+        file = run.tflite_path("float16")
+        test = evaluate_model(file, split="test").scores.as_dict()
     else:
         config = RECIPES[name](runs / f"seed_{seed}", seed)
         run = Run.at(config.run_dir)
         if not run.is_finished:
             train_model(config)
+        file = run.model_path
         test = run.metrics["scores"]["test"]
     settings = run.settings
     base = str(settings["base"])
     size = settings.get("image_size") or image_size_of(base)
     found = {
         "seed": seed,
+        "file": file.name,
         "base": base,
         "image_size": size,
         "parameters": build_model(base, size, FLOWERS).count_params(),
@@ -159,7 +162,7 @@ def measure(
         "commit": _commit(),
     }
     if field is not None:
-        evaluation = evaluate_model(run.folder, sources=[str(field / "validation.csv")])
+        evaluation = evaluate_model(file, sources=[str(field / "validation.csv")])
         found["field"] = {
             "sources": len(evaluation.by_source),
             "left_out_unknown": evaluation.unknown_count,
@@ -186,7 +189,7 @@ def read_results(path: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def recipe_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
-    """A Markdown table: a row for each recipe that was measured, in the order of `RECIPES`."""
+    """A Markdown table: a row for each recipe, in the order of `RECIPES`."""
     titles = (
         "recipe",
         "base",
@@ -204,6 +207,7 @@ def recipe_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
     for name in RECIPES:
         if not (runs := results.get(name)):
+            lines.append(f"| `{name}` |{' |' * (len(titles) - 2)} not measured |")
             continue
         last = runs[-1]
         cells = (

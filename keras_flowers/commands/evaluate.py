@@ -102,6 +102,8 @@ def _print_scores(evaluation: Evaluation) -> None:
     )
     if evaluation.unknown_count:
         print(f"{evaluation.unknown_count} other photos show none of the classes: not scored")
+    if evaluation.learned_count:
+        print(f"the model was trained on {evaluation.learned_count} of them: this is no test")
     print(scores)
     print(f"  wrong with more than {metrics.SURE:.0%} counts as sure and wrong;")
     print(

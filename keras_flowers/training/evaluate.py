@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from keras_flowers.progress import progress_bar
 from keras_flowers.system import available_cores, import_tensorflow
 from keras_flowers.training import metrics
 from keras_flowers.training.run_directory import Run, photos_of
+
+if TYPE_CHECKING:
+    from keras_flowers.training.sources.labelled import LabelledPhotos
 
 Predict = Callable[[npt.NDArray[np.uint8]], metrics.Probabilities]
 
@@ -40,6 +43,8 @@ class Evaluation:
             data set or folder that it lies in.
         unknown_count: How many other photos of the data show none of the classes. They are not
             scored here.
+        learned_count: How many of the scored photos the model was trained on, as far as the data
+            set or the run's `split.csv` say: about others, the scores say little then.
     """
 
     model: Path
@@ -54,6 +59,7 @@ class Evaluation:
     classes: npt.NDArray[np.int64]
     sources: tuple[str, ...]
     unknown_count: int
+    learned_count: int
 
     @functools.cached_property
     def by_source(self) -> list[metrics.PartScores]:
@@ -82,6 +88,7 @@ class Evaluation:
                 "image_size": list(self.image_size),
                 "resize": "whole photo squashed",
                 "left_out_unknown": self.unknown_count,
+                "learned_from": self.learned_count,
             },
             **self.scores.as_dict(),
             "reliability": [one._asdict() for one in self.reliability],
@@ -120,12 +127,13 @@ def evaluate_model(
     from keras_flowers.training import data
 
     path = Path(model)
+    run = Run.around(path)
     classifier = load_classifier(path, workers=available_cores())
     photos = photos_of(
         path,
         classifier.metadata,
         split,
-        run=Run.around(path),
+        run=run,
         dataset=dataset,
         data_dir=data_dir,
         sources=sources,
@@ -160,7 +168,26 @@ def evaluate_model(
         classes=classes,
         sources=photos.origins,
         unknown_count=photos.unknown_count,
+        learned_count=_count_learned(photos, classifier.metadata.provenance, run),
     )
+
+
+def _count_learned(photos: LabelledPhotos, provenance: Mapping[str, Any], run: Run | None) -> int:
+    """How many photos are among those that a model says it was trained on; opens none of them."""
+    from keras_flowers.training.sources.labelled import positions_of
+    from keras_flowers.training.sources.photo_set import read_division
+    from keras_flowers.training.sources.tfds import TfdsPhotos
+
+    split = str(provenance.get("trained_on", {}).get("split", ""))
+    if run is not None and run.split_path.is_file():
+        sides = {part.partition("[")[0].strip() for part in split.split("+")}
+        division = read_division(run.split_path)
+        return sum(division.get(digest) in sides for digest in photos.digests.tolist())
+    stored = photos.parts[0].photos
+    if split and isinstance(stored, TfdsPhotos) and provenance.get("dataset") == photos.dataset:
+        learned = set(positions_of(TfdsPhotos(stored.builder, split)))
+        return len(learned & photos.positions)
+    return 0
 
 
 def _part_as_dict(part: metrics.PartScores) -> dict[str, Any]:

@@ -4,8 +4,8 @@ Each is a function of the folder for the runs and the seed. Recipes on all 2,040
 take over the temperature that the same recipe, trained without them, found on the validation
 photos; those with a teacher need it trained first: `RECIPES` is in an order in which that works.
 
-Accuracies are top-1 on the 1,020 photos of `test`, each model scored once: mean and standard
-deviation of the seeds 0, 1 and 2. Hardware: two cores of an AMD EPYC server, no GPU.
+What each reaches stands in the README and, with its intervals, in docs/results.json. Times are of
+two cores of an AMD EPYC server, no GPU.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def frozen(runs: Path, seed: int) -> TrainConfig:
 
     keras-flowers train
 
-    1 minute. 94.2 ± 0.6 %.
+    1 minute.
     """
     return TrainConfig(seed=seed, output=str(runs / "frozen"))
 
@@ -59,7 +59,7 @@ def frozen_2040(runs: Path, seed: int) -> TrainConfig:
     keras-flowers train --config saved_models/MobileNetV2/config.json \
         --train_split train+validation --output saved_models/MobileNetV2_2040
 
-    1 minute. 97.1 ± 0.2 %.
+    1 minute.
     """
     return _on_all_photos(frozen(runs, seed), runs / "frozen_2040")
 
@@ -70,7 +70,7 @@ def teacher(runs: Path, seed: int) -> TrainConfig:
     keras-flowers train --base EfficientNetLite0 --image_size 320 \
         --epochs 20 --batch_size 64 --learning_rate 3e-4 --output saved_models/teacher
 
-    1 minute. 96.3 ± 0.1 %.
+    1 minute.
     """
     return _with_longer_head(
         TrainConfig(
@@ -86,7 +86,7 @@ def fine_tuned(runs: Path, seed: int) -> TrainConfig:
         --epochs 20 --batch_size 64 --learning_rate 3e-4 \
         --teacher saved_models/teacher --output saved_models/fine_tuned
 
-    15 minutes where nothing else runs. 95.6 ± 0.2 %.
+    15 minutes where nothing else runs.
     """
     return _with_longer_head(
         TrainConfig(
@@ -105,7 +105,7 @@ def teacher_2040(runs: Path, seed: int) -> TrainConfig:
     keras-flowers train --config saved_models/teacher/config.json \
         --train_split train+validation --output saved_models/teacher_2040
 
-    1 minute. 98.1 ± 0.1 %.
+    1 minute.
     """
     return _on_all_photos(teacher(runs, seed), runs / "teacher_2040")
 
@@ -117,7 +117,7 @@ def flowers102(runs: Path, seed: int) -> TrainConfig:
         --train_split train+validation --teacher saved_models/teacher_2040 \
         --output saved_models/flowers102 --export
 
-    33 minutes. 98.4 ± 0.0 %, when photos were resized with antialiasing.
+    33 minutes.
     """
     config = _on_all_photos(fine_tuned(runs, seed), runs / "flowers102")
     return dataclasses.replace(config, teacher=str(runs / "teacher_2040"))

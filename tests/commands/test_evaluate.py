@@ -48,6 +48,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
             classes=CLASSES,
             sources=SOURCES,
             unknown_count=9,
+            learned_count=2,
         )
 
     monkeypatch.setattr(evaluate, "evaluate_model", evaluate_model)
@@ -65,6 +66,7 @@ def test_scores_worst_classes_and_confusions_are_printed(
         "test of a_set/1.0.0: 3 photos of 2 classes",
         "each one whole, squashed to 32 x 24 pixels",
         "9 other photos show none of the classes: not scored",
+        "the model was trained on 2 of them: this is no test",
         "  top-1               66.67%  (95 % interval 20.8% to 93.9%)",
         "  top-5               100.00%  (95 % interval 43.9% to 100.0%)",
         "  mean per class      75.00%  (95 % interval 15.8% to 100.0%)",
@@ -117,6 +119,7 @@ def test_scores_and_tables_are_written(asked: list[tuple[Any, ...]], tmp_path: P
         "image_size": [32, 24],
         "resize": "whole photo squashed",
         "left_out_unknown": 9,
+        "learned_from": 2,
     }
     assert content["intervals_over"] == "photos"
     assert [(one["name"], one["accuracy"]) for one in content["by_class"]] == [
@@ -172,6 +175,7 @@ def test_intervals_say_that_they_are_of_sources(
         classes=classes,
         sources=sources,
         unknown_count=0,
+        learned_count=0,
     )
     monkeypatch.setattr(evaluate, "evaluate_model", lambda *_, **__: evaluation)
     evaluate.main(["x"])
@@ -179,6 +183,7 @@ def test_intervals_say_that_they_are_of_sources(
     assert "  intervals: of 12 sources drawn anew, since photos of one are alike\n" in text
     assert "sources with the most photos, of 12\n" in text
     assert "none of the classes" not in text
+    assert "no test" not in text
     assert evaluation.as_dict()["intervals_over"] == "sources"
 
 

@@ -35,6 +35,12 @@ class Part:
     name: str
 
     @property
+    def positions(self) -> list[str]:
+        """Where each of the n lies, as `positions_of` says it."""
+        positions = positions_of(self.photos)
+        return [positions[number] for number in self.numbers.tolist()]
+
+    @property
     def origins(self) -> list[str]:
         """Who took each of the n, or where it was found: the source itself, where none is said."""
         origins = self.photos.origins or [""] * len(self.photos.places)
@@ -150,7 +156,7 @@ def label_photos(
         digests=np.concatenate([part.found.digests for part in parts]),
         routes=np.concatenate([part.found.routes for part in parts]),
         label_numbers=numbers,
-        positions=frozenset(place for part in parts for place in _positions(part)),
+        positions=frozenset(place for part in parts for place in part.positions),
         parts=tuple(parts),
         left_out=tuple(left_out),
         unknown_count=unknown_count,
@@ -173,10 +179,10 @@ def _records(parts: Sequence[Part], indexes: npt.NDArray[np.intp]) -> tf.data.Da
     )
 
 
-def _positions(part: Part) -> list[str]:
-    places, stamps = part.photos.places, part.photos.stamps
+def positions_of(photos: StoredPhotos) -> list[str]:
+    """Where each photo lies, in a word that no other photo has; reads none."""
     # A stamp tells apart what has the same name in two data sets.
-    return [f"{places[number]} {stamps[number]}" for number in part.numbers.tolist()]
+    return [f"{place} {stamp}" for place, stamp in zip(photos.places, photos.stamps, strict=True)]
 
 
 def without_autotune() -> tf.data.Options:

@@ -1,0 +1,155 @@
+"""`tools/results.py`: one file holds the figures, and the pages say what stands in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("tensorflow_datasets", reason="the recipes need the extra [train]")
+
+from export_fixtures import tool
+
+from keras_flowers.errors import UserError
+from keras_flowers.training.config import TrainConfig
+
+
+@pytest.fixture(scope="module")
+def results() -> ModuleType:
+    return tool("results")
+
+
+def scores(mean: float, error: float = 0.01) -> dict[str, Any]:
+    share = {"value": mean, "interval95": [mean - 0.05, mean + 0.05]}
+    return {
+        "photos": 445,
+        "classes": 76,
+        "top1": share,
+        "top5": share,
+        "mean_per_class": share,
+        "sure_and_wrong": {"value": 0.02, "interval95": [0.01, 0.03]},
+        "expected_calibration_error": error,
+    }
+
+
+def found(seed: int, mean: float, **more: Any) -> dict[str, Any]:
+    return {
+        "seed": seed,
+        "base": "MobileNetV2",
+        "image_size": 224,
+        "parameters": 1_230_000,
+        "trained_on": {"split": "train", "photos": 1020},
+        "test": scores(mean),
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "table"),
+    [("README", "recipes", "recipe_table"), ("CARD", "field", "field_table")],
+)
+def test_pages_say_what_was_measured(results: ModuleType, page: str, name: str, table: str) -> None:
+    measured = results.read_results(results.RESULTS)
+    text = getattr(results, page).read_text(encoding="utf-8")
+    expected = results.rendered(text, name, getattr(results, table)(measured))
+    assert text == expected, "run: python tools/results.py --render"
+    # One figure changed by hand in its table is noticed.
+    start = text.index(f"<!-- {name}:")
+    changed = text[:start] + re.sub(r"(\d)\.(\d)", r"\1.\g<2>1", text[start:], count=1)
+    assert changed != text
+    assert results.rendered(changed, name, getattr(results, table)(measured)) == text
+
+
+def test_row_has_mean_and_spread_of_its_seeds(results: ModuleType) -> None:
+    runs = [found(0, 0.94), found(1, 0.95, field=scores(0.5, 0.2)), found(2, 0.96)]
+    lines = results.recipe_table({"frozen_2040": [found(0, 0.97)], "frozen": runs}).splitlines()
+    assert lines[2] == (
+        "| `frozen` | MobileNetV2 | 224 | 1.2 million | 1,020 | 95.0 ± 1.0 | 1.0 ± 0.0 "
+        "| 50.0 | 50.0 | 20.0 | 2.0 | 0, 1, 2 |"
+    )
+    (other,) = [line for line in lines if line.startswith("| `frozen_2040` | ")]
+    assert other.endswith("| 97.0 | 1.0 |  |  |  |  | 0 |")
+    (missing,) = [line for line in lines if line.startswith("| `teacher` | ")]
+    assert re.fullmatch(r"\| `teacher` [| ]+ not measured \|", missing)
+    assert {line.count("|") for line in lines} == {13}
+
+
+def test_run_replaces_that_of_its_seed_and_keeps_the_field(results: ModuleType) -> None:
+    kept: dict[str, Any] = {"frozen": [found(1, 0.9, field=scores(0.4))]}
+    results.add_run(kept, "frozen", found(0, 0.8))
+    results.add_run(kept, "frozen", found(1, 0.7))
+    assert [(one["seed"], one["test"]["top1"]["value"]) for one in kept["frozen"]] == [
+        (0, 0.8),
+        (1, 0.7),
+    ]
+    assert kept["frozen"][1]["field"] == scores(0.4)
+    assert "field" not in kept["frozen"][0]
+
+
+def test_card_needs_the_model_that_ships(results: ModuleType) -> None:
+    for measured in ({}, {"flowers102": [found(1, 0.9, field=scores(0.5))]}):
+        with pytest.raises(UserError, match="--recipes flowers102 --seeds 0 --shipped"):
+            results.field_table(measured)
+    table = results.field_table(
+        {"flowers102": [found(0, 0.9, field={"sources": 66, **scores(0.5)})]}
+    )
+    assert "445 photos of 76 classes from 66 sources" in table
+    assert "| mean per class | 50.0 (45.0 to 55.0) |" in table
+
+
+def test_page_without_the_place_for_a_table_is_said(results: ModuleType) -> None:
+    with pytest.raises(UserError, match="lacks the comments <!-- field:"):
+        results.rendered("# A page\n<!-- end of field -->\n<!-- field: -->", "field", "| a |")
+
+
+def test_each_run_is_kept_when_it_is_measured(
+    results: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    trained, scored = [], []
+    table = tmp_path / "field" / "validation.csv"
+
+    def train(config: TrainConfig) -> None:
+        trained.append(config.seed)
+        if config.seed == 2:
+            raise UserError("no more")
+        config.run_dir.mkdir(parents=True)
+        made = {"trained_on": {"split": "train", "photos": 7}, "seconds": 3.0}
+        content = {**made, "scores": {"test": scores(0.9)}}
+        (config.run_dir / "metrics.json").write_text(json.dumps(content))
+        settings = {"settings": {"base": "MobileNetV2_0.35", "image_size": 64}}
+        (config.run_dir / "config.json").write_text(json.dumps(settings))
+
+    def evaluate(file: Path, *, sources: list[str]) -> Any:
+        scored.append((file.parent.name, file.name, sources))
+        return SimpleNamespace(
+            by_source=["a", "b"],
+            unknown_count=5,
+            scores=SimpleNamespace(as_dict=lambda: scores(0.6)),
+        )
+
+    monkeypatch.setattr(results, "train_model", train)
+    monkeypatch.setattr(results, "evaluate_model", evaluate)
+    monkeypatch.setattr(
+        results, "build_model", lambda *_: SimpleNamespace(count_params=lambda: 1_000_000)
+    )
+    file = tmp_path / "results.json"
+    asked = ["--recipes", "frozen", "--runs", str(tmp_path), "--results", str(file)]
+    with pytest.raises(UserError, match="no more"):
+        results.main([*asked, "--field", str(table.parent)])
+    runs = json.loads(file.read_text())["frozen"]
+    assert trained == [0, 1, 2]
+    assert scored == [("frozen", "model.keras", [str(table)])] * 2
+    assert [run["seed"] for run in runs] == [0, 1]
+    assert runs[0]["field"] == {"sources": 2, "left_out_unknown": 5, **scores(0.6)}
+    assert runs[0]["test"] == scores(0.9)
+    assert runs[0]["image_size"] == 64
+    assert runs[0]["parameters"] == 1_000_000
+    # What is finished is not trained again.
+    monkeypatch.delenv("KERAS_FLOWERS_FIELD", raising=False)
+    assert results.main([*asked, "--seeds", "0", "1"]) == 0
+    assert trained == [0, 1, 2]
+    assert len(scored) == 2
