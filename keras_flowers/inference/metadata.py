@@ -100,11 +100,12 @@ def read_metadata(path: Path) -> Metadata:
             f"{path} holds no class names ({LABELS_MEMBER}); expected a model that "
             "`keras-flowers train` or `keras-flowers export` wrote, or another tool with its labels"
         )
-    labels = parse_labels(_text(members[LABELS_MEMBER], path), source=f"{path}:{LABELS_MEMBER}")
+    text = _text(members[LABELS_MEMBER], LABELS_MEMBER, path)
+    labels = parse_labels(text, source=f"{path}:{LABELS_MEMBER}")
     if PROVENANCE_MEMBER not in members:
         return Metadata(labels, image_size=None)
     try:
-        provenance = json.loads(_text(members[PROVENANCE_MEMBER], path))
+        provenance = json.loads(_text(members[PROVENANCE_MEMBER], PROVENANCE_MEMBER, path))
         height, width = provenance.pop("image")["size"]
         if not (0 < int(height) <= MAX_SIDE and 0 < int(width) <= MAX_SIDE):
             raise ValueError(f"image size {height} x {width}")
@@ -126,9 +127,8 @@ def read_metadata(path: Path) -> Metadata:
 def _read_archive(path: Path) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
-            # A real one has a few kilobytes; a stranger's may be a zip bomb.
             members = {
-                name: archive.open(name).read(_MAX_MEMBER_BYTES)
+                name: _member(archive, name)
                 for name in (LABELS_MEMBER, PROVENANCE_MEMBER)
                 if name in archive.namelist()
             }
@@ -136,7 +136,7 @@ def _read_archive(path: Path) -> dict[str, bytes]:
                 # Other tools say in the standard metadata what they call it.
                 name = read_standard_metadata(path.read_bytes()).label_file
                 if name in archive.namelist():
-                    members[LABELS_MEMBER] = archive.open(name).read(_MAX_MEMBER_BYTES)
+                    members[LABELS_MEMBER] = _member(archive, name)
             return members
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; expected a .keras or .tflite model") from None
@@ -150,13 +150,21 @@ def _read_archive(path: Path) -> dict[str, bytes]:
         ) from None
 
 
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    # A real one has a few kilobytes; a stranger's may be a zip bomb.
+    data = archive.open(name).read(_MAX_MEMBER_BYTES + 1)
+    if len(data) > _MAX_MEMBER_BYTES:
+        raise ValueError(f"{name} has more than {_MAX_MEMBER_BYTES >> 20} MiB")
+    return data
+
+
 def _read_folder(folder: Path) -> dict[str, bytes]:
     names = (LABELS_MEMBER, PROVENANCE_MEMBER)
     return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
 
 
-def _text(data: bytes, path: Path) -> str:
+def _text(data: bytes, member: str, path: Path) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        raise UserError(f"the labels inside {path} are not UTF-8 text; export it again") from None
+        raise UserError(f"the {member} inside {path} is not UTF-8 text; export it again") from None

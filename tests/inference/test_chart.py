@@ -277,6 +277,46 @@ def test_confusion_matrix_shows_counts_and_the_share_of_the_row() -> None:
     assert axes.get_xlabel() == "predicted"
 
 
+def test_confusion_matrix_is_dark_where_many_photos_are() -> None:
+    matrix = np.array([[100, 0, 0], [1, 99, 0], [25, 25, 50]])
+    figure = chart.draw_confusion_matrix(matrix, ["rose", "tulip", "aster"])
+    (image,) = figure.axes[0].images
+    colours = image.cmap(image.norm(matrix / 100))[..., :3]
+    light = colours.mean(axis=-1)
+    # No photo is nearly white, all are a dark red; a single one of a hundred is seen.
+    assert light[0, 1] > 0.95
+    assert light[0, 0] < 0.35
+    assert light[0, 1] - light[1, 0] > 0.03
+    assert light[1, 0] > light[2, 0] > light[2, 2] > light[1, 1]
+    assert (colours[0, 0, 0] > colours[0, 0, 1]) and (colours[2, 2, 0] > colours[2, 2, 1])
+    # Counts stay readable: white on dark, ink on light.
+    inks = {text.get_text(): text.get_color() for text in figure.axes[0].texts}
+    assert (inks["100"], inks["50"], inks["25"], inks["1"]) == (
+        "white",
+        "white",
+        "#22272e",
+        "#22272e",
+    )
+
+
+def test_counts_are_written_for_up_to_twenty_classes() -> None:
+    for classes, written_ones in ((20, 20), (21, 0)):
+        figure = chart.draw_confusion_matrix(np.eye(classes, dtype=int), FLOWER_NAMES[:classes])
+        assert len(figure.axes[0].texts) == written_ones
+
+
+def test_first_bar_stands_out() -> None:
+    figure = chart.draw_prediction(photo(), SUNFLOWER)
+    bars = figure.axes[1].patches[len(SUNFLOWER) :]
+    colours = [matplotlib.colors.to_hex(bar.get_facecolor()) for bar in bars]
+    assert colours == ["#c2255c", "#a9b4c2", "#a9b4c2"]
+    tracks = {matplotlib.colors.to_hex(bar.get_facecolor()) for bar in figure.axes[1].patches[:3]}
+    assert tracks == {"#f1f3f5"}
+    weights = {text.get_text(): text.get_weight() for text in texts(figure)}
+    assert (weights["gazania"], weights["8.0%"]) == ("normal", "normal")
+    assert weights["90.0%"] == "bold"
+
+
 @pytest.mark.parametrize("classes", [1, 3, 20, 102])
 def test_confusion_matrix_cuts_no_name(classes: int) -> None:
     figure = chart.draw_confusion_matrix(np.eye(classes, dtype=int), FLOWER_NAMES[:classes])

@@ -319,6 +319,40 @@ def test_what_is_no_probabilities_is_refused(values: list[float]) -> None:
         model.predict_pixels(np.zeros((1, 1, 1, 3), np.uint8))
 
 
+@pytest.mark.parametrize(
+    ("values", "accepted"),
+    [
+        ([0.0, 0.51, 0.0], True),
+        ([0.0, 0.49, 0.0], False),
+        ([0.5, 0.5, 0.49], True),
+        ([0.5, 0.5, 0.51], False),
+        ([-0.009, 1.0, 0.0], True),
+        ([-0.011, 1.0, 0.0], False),
+    ],
+)
+def test_what_rounding_may_do_to_probabilities(values: list[float], accepted: bool) -> None:
+    rows = np.array([[0.2, 0.3, 0.5], values], np.float32)  # each photo is looked at
+    model = Classifier(METADATA, (1, 1), lambda pixels: rows)
+    pixels = np.zeros((2, 1, 1, 3), np.uint8)
+    if accepted:
+        assert [
+            each.probabilities.tolist() for each in model.predict_pixels(pixels)
+        ] == rows.tolist()
+        return
+    expected = (
+        f"they are {min(values):.3g} to {max(values):.3g} and add up to {sum(values):.3g}, not"
+    )
+    with pytest.raises(UserError, match=expected):
+        model.predict_pixels(pixels)
+
+
+def test_names_of_another_number_are_refused() -> None:
+    model = Classifier(METADATA, (1, 1), lambda pixels: np.zeros((1, 3), np.float32))
+    assert model.with_labels(("a", "b", "c")).labels == ("a", "b", "c")
+    with pytest.raises(UserError, match="2 names were given but the model has 3 classes; expected"):
+        model.with_labels(("a", "b"))
+
+
 def test_rounded_probabilities_are_accepted() -> None:
     row = np.full((1, 3), 85 / 256, np.float32)  # as an int8 model gives them
     model = Classifier(METADATA, (1, 1), lambda pixels: row)

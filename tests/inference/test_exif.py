@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
+import numpy as np
 import pytest
 from bad_photos import encode
 from PIL import ExifTags, Image
@@ -86,6 +88,33 @@ def test_equator_and_greenwich_are_zero_without_a_sign() -> None:
     }
     taken = read_capture_info(photo(position=zero))
     assert (str(taken.latitude), str(taken.longitude)) == ("0.0", "0.0")
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "there"),
+    [
+        ((90.0, 0.0, 0.0), (180.0, 0.0, 0.0), True),
+        ((89.0, 59.0, 59.0), (179.0, 59.0, 59.0), True),
+        ((90.0, 0.0, 1.0), (180.0, 0.0, 0.0), False),
+        ((90.0, 0.0, 0.0), (180.0, 0.0, 1.0), False),
+    ],
+)
+def test_globe_ends_at_the_poles_and_at_the_date_line(
+    latitude: tuple[float, ...], longitude: tuple[float, ...], there: bool
+) -> None:
+    change = {ExifTags.GPS.GPSLatitude: latitude, ExifTags.GPS.GPSLongitude: longitude}
+    taken = read_capture_info(photo(position=RHODES | change))
+    if not there:
+        assert taken == CaptureInfo()
+        return
+    assert taken.latitude == round(latitude[0] + latitude[1] / 60 + latitude[2] / 3600, 6)
+    assert taken.longitude == round(longitude[0] + longitude[1] / 60 + longitude[2] / 3600, 6)
+
+
+def test_photo_that_is_no_file_says_nothing() -> None:
+    image = Image.new("RGB", (8, 8))
+    for one in (image, np.asarray(image), io.BytesIO(photo(position=RHODES))):
+        assert read_capture_info(one) == CaptureInfo()
 
 
 @pytest.mark.parametrize(

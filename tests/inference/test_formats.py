@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,47 @@ def test_avif_is_read_upright_and_whatever_it_is_called() -> None:
     for end in range(20, len(data), 40):
         with pytest.raises(UserError):
             read_photo(data[:end])
+
+
+def iso_media(*brands: bytes) -> bytes:
+    """The start of a HEIC or AVIF file."""
+    size = (8 + 8 + 4 * len(brands)).to_bytes(4, "big")
+    return size + b"ftyp" + brands[0] + bytes(4) + b"".join(brands[1:]) + bytes(200)
+
+
+@pytest.mark.parametrize(
+    ("brands", "kind", "advice"),
+    [
+        ((b"avif",), "an AVIF photo", "run: pip install --upgrade pillow"),
+        ((b"mif1", b"avif", b"miaf"), "an AVIF photo", "run: pip install --upgrade pillow"),
+        ((b"heic",), "a HEIC photo", "run: pip install pillow-heif"),
+        ((b"mif1", b"miaf", b"heix"), "a HEIC photo", "run: pip install pillow-heif"),
+    ],
+)
+def test_photo_that_needs_another_package_is_refused_with_its_name(
+    brands: tuple[bytes, ...], kind: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = pytest.importorskip("PIL.AvifImagePlugin")
+    monkeypatch.setattr(plugin, "SUPPORTED", False)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    data = iso_media(*brands)
+    assert kind_of(data) == kind
+    with pytest.raises(UserError, match=f"is {kind}, not a photo that can be read here; {advice}"):
+        read_photo(data)
+    # The brands end where the box does.
+    assert kind_of(iso_media(b"mp42") + brands[0]) == "a video"
+
+
+def test_photo_that_cannot_be_opened_is_no_chart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "a.png")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    assert not is_chart(tmp_path / "a.png")
 
 
 def test_heic_is_read_where_pillow_heif_is_installed() -> None:

@@ -208,6 +208,16 @@ def test_scale_that_is_none_is_refused(scale: Any) -> None:
         (0.0, 1.0, TO_ONE),
         (-1.0, 1.0, AROUND_ZERO),
         (-0.95, 0.93, AROUND_ZERO),
+        (-1.119, 1.119, AROUND_ZERO),
+        (-0.881, 0.881, AROUND_ZERO),
+        (-1.121, 1.0, None),
+        (-1.0, 1.121, None),
+        (-0.879, 1.0, None),
+        (0.059, 0.941, TO_ONE),
+        (0.061, 1.0, None),
+        (0.0, 0.939, None),
+        (15.2, 239.8, AS_THEY_ARE),
+        (15.4, 255.0, None),
         (-2.1, 2.6, None),
         (-1.0, 0.0, None),
         (0.0, 0.5, None),
@@ -245,6 +255,25 @@ def test_damaged_metadata_are_read_or_refused_in_one_line(sound: bytes) -> None:
             assert "\n" not in str(error)
             refused += 1
     assert refused > 20
+
+
+def test_options_of_other_numbers_are_refused(tmp_path: Path) -> None:
+    content = converted(0.0, 255.0)
+    for mean, std in (([0.0, 0.0], [1.0]), ([0.0], [0.0]), ([0.0], [1.0, 2.0])):
+        path = described(tmp_path / "x.tflite", content, mean, std)
+        with pytest.raises(UserError, match="cannot be scaled with the mean"):
+            read_standard_metadata(path.read_bytes())
+    assert read_standard_metadata(content) == (None, None)
+
+
+def test_table_that_is_not_there_is_named() -> None:
+    empty: Any = {}
+    root = scaling._root(tflite_metadata._flatbuffer(empty))
+    assert scaling._tables(root, 3) == []
+    assert scaling._text(root, 0) == ""
+    assert scaling._vector(root, 1, np.float32).shape == (0,)
+    with pytest.raises(ValueError, match="table 5 is not there"):
+        scaling._table(root, 5)
 
 
 def test_vector_that_claims_more_than_the_file_holds_is_refused() -> None:
