@@ -47,7 +47,7 @@ def import_tensorflow() -> None:
             _import_silently()
         import keras
     except ImportError as error:
-        raise missing_extra(error.name or "tensorflow", "train") from None
+        raise missing_extra((error.name or "tensorflow").split(".")[0], "train") from None
     if keras.config.backend() != "tensorflow":
         raise UserError(
             f"this program has imported Keras with the backend {keras.config.backend()}; expected "

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,45 @@ def test_reader_sees_the_old_file_until_the_new_one_is_complete(tmp_path: Path) 
         assert temporary.suffix == ".txt"
         assert path.read_text() == "old"
     assert path.read_text() == "new"
+
+
+def test_content_is_on_the_disk_before_it_is_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A power cut after the rename must not leave an empty file.
+    events: list[str] = []
+    fsync, replace, rename = os.fsync, os.replace, os.rename
+
+    def remember(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        events.append(f"flush {path.name}")
+        fsync(descriptor)
+
+    def note(name: str, move: Any) -> Any:
+        def moved(old: Any, new: Any) -> None:
+            events.append(f"{name} {Path(new).name}")
+            move(old, new)
+
+        return moved
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("what a descriptor stands for is not known here")
+    monkeypatch.setattr(os, "fsync", remember)
+    monkeypatch.setattr(os, "replace", note("place", replace))
+    monkeypatch.setattr(os, "rename", note("move", rename))
+    files.write_text(tmp_path / "a.txt", "a")
+    assert events == ["flush a.txt", "place a.txt"]
+    events.clear()
+    with files.atomic_replace(tmp_path / "model") as folder:
+        (folder / "deep").mkdir(parents=True)
+        (folder / "deep" / "b").write_text("b")
+    assert events == ["flush b", "place model"]
+    events.clear()
+    with files.atomic_replace_all(tmp_path, "last") as folder:
+        for name in ("last", "z", "c"):
+            (folder / name).write_text(name)
+    assert sorted(events[:3]) == ["flush c", "flush last", "flush z"]
+    assert events[3:] == ["place c", "place z", "place last"]
 
 
 def test_folder_is_replaced_whole(tmp_path: Path) -> None:
@@ -126,6 +166,24 @@ def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
         files.write_text(path, "theirs")
         assert path.read_text() == "theirs"
     assert path.read_text() == "ours"
+
+
+def test_json_is_for_people_to_read(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "a.json", {"name": "größe", "list": [1]})
+    expected = '{\n  "name": "größe",\n  "list": [\n    1\n  ]\n}\n'
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == expected
+
+
+def test_system_without_locks_writes_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "fcntl", None)
+    left = tmp_path / ".a.txt.123.part"
+    left.mkdir()
+    with files.exclusive_lock(tmp_path), files.exclusive_lock(tmp_path):
+        files.write_text(tmp_path / "a.txt", "a")
+    assert (tmp_path / "a.txt").read_text() == "a"
+    assert left.exists()  # nobody knows whether it is being written
 
 
 def test_json_comes_back(tmp_path: Path) -> None:

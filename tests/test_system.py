@@ -3,12 +3,69 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from test_imports import run_code
 
+from keras_flowers import system
+
 pytest.importorskip("tensorflow", reason="needs the extra [train]")
+
+
+def test_cores_are_those_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 2, 5}, raising=False)
+    assert system.available_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert system.available_cores() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert system.available_cores() == 1
+
+
+def test_standard_error_is_held_back_but_for_what_is_passed_on(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    for in_memory in (True, False):
+        if not in_memory:
+            monkeypatch.delattr(os, "memfd_create", raising=False)
+        with system.standard_error_held_back(lambda line: line.startswith(b"WARNING")):
+            os.write(2, b"INFO: one\nWARNING: two\nINFO: three\nWARNING: four")
+        with pytest.raises(KeyError), system.standard_error_held_back():
+            os.write(2, b"never seen\n")
+            raise KeyError
+        os.write(2, b"\nafter\n")
+        assert capfd.readouterr().err == "WARNING: two\nWARNING: four\nafter\n"
+    for level, shown in (("0", "all\n"), ("1", "")):
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", level)
+        with system.standard_error_held_back():
+            os.write(2, b"all\n")
+        assert capfd.readouterr().err == shown
+
+
+def test_closed_standard_error_is_nothing_to_hold_back() -> None:
+    code = (
+        "import os, sys; from keras_flowers import system\n"
+        "os.close(2)\n"
+        "with system.standard_error_held_back(): print('done')"
+    )
+    process = run_code(code)
+    assert (process.returncode, process.stdout) == (0, "done\n")
+
+
+def test_package_that_is_missing_is_named() -> None:
+    for missing in ("keras", "tensorflow"):
+        code = (
+            f"import sys; sys.modules.update({missing}=None)\n"
+            "from keras_flowers.system import import_tensorflow\n"
+            "import_tensorflow()"
+        )
+        said = run_code(code).stderr.splitlines()[-1]
+        assert f"this needs the package {missing}, which is not installed; in a clone" in said
+        assert 'pip install ".[train]"' in said
+
 
 SETTINGS = """
 import os

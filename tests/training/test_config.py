@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,12 @@ from hypothesis import strategies as st
 from keras_flowers.commands.train import parse_arguments
 from keras_flowers.errors import UserError
 from keras_flowers.training.bases import BASES
-from keras_flowers.training.config import ResolvedConfig, TrainConfig, from_settings
+from keras_flowers.training.config import (
+    ResolvedConfig,
+    TrainConfig,
+    from_settings,
+    load_settings,
+)
 from keras_flowers.training.train import epochs_for
 from keras_flowers.training.views import LARGEST_SEED, View, seed_of
 
@@ -99,6 +105,94 @@ def test_both_ends_of_a_range_are_where_the_message_says(
     for value in outside:
         with pytest.raises(UserError, match=f"--{option}: expected .*, got {value}"):
             TrainConfig(**{option: value})
+
+
+def test_defaults_are_those_of_the_published_results() -> None:
+    # The README's table was made with them: who changes one measures anew.
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+    numbers = {name: one for name, one in defaults.items() if isinstance(one, (int, float))}
+    assert numbers == {
+        "strict": False,
+        "dropout": 0.0,
+        "views": 4,
+        "batch_size": 256,
+        "learning_rate": 5e-4,
+        "weight_decay": 0.01,
+        "label_smoothing": 0.1,
+        "shrinkage": 1.0,
+        "seed": 0,
+        "distillation_temperature": 3.5,
+        "fine_tune_views": 16,
+        "fine_tune_epochs": 4,
+        "fine_tune_learning_rate": 1e-3,
+        "overwrite": False,
+        "export": False,
+    }
+    splits = (defaults["train_split"], defaults["validation_split"], defaults["test_split"])
+    assert splits == ("train", "validation", "test")
+    assert defaults["base"] == "MobileNetV2"
+
+
+def test_options_that_belong_to_others_are_refused_without_them() -> None:
+    with pytest.raises(UserError, match="--teacher teaches fine-tuning; add --fine_tune LAYER"):
+        TrainConfig(teacher="run")
+    for options in ({"label_map": ("a",)}, {"category_names": "n.json"}, {"strict": True}):
+        with pytest.raises(UserError, match="--strict are about --data; add it"):
+            TrainConfig(**options)  # type: ignore[arg-type]
+        assert TrainConfig(data=("roses",), **options).data == ("roses",)  # type: ignore[arg-type]
+
+
+def test_places_are_found_again_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "map.csv").touch()
+    (tmp_path / "names.json").touch()
+    monkeypatch.chdir(tmp_path)
+    config = TrainConfig(
+        data=("own", "cifar10"), label_map=("map.csv", "-"), category_names="names.json"
+    )
+    assert config.data == (str(tmp_path / "own"), "cifar10")
+    assert config.label_map == (str(tmp_path / "map.csv"), "-")
+    assert config.category_names == str(tmp_path / "names.json")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert TrainConfig(data=("~/own",)).data == (str(tmp_path / "own"),)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"data": "own"}, "data: expected a list of text, got 'own'"),
+        ({"data": ["own", 1]}, r"data: expected a list of text, got \['own', 1\]"),
+        ({"views": 4.0}, "views: expected int, got 4.0"),
+        ({"views": True}, "views: expected int, got True"),
+        ({"strict": 1}, "strict: expected bool, got 1"),
+        ({"dropout": "0"}, "dropout: expected float, got '0'"),
+        ({"vews": 1}, "'vews' is not a setting; expected some of data, "),
+    ],
+)
+def test_settings_of_another_type_are_refused(settings: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        from_settings(settings)
+
+
+def test_whole_numbers_are_numbers_and_lists_are_kept() -> None:
+    config = from_settings({"dropout": 0, "temperature": 2, "data": ["a", "b"]})
+    assert (config.dropout, config.temperature, config.data) == (0.0, 2.0, ("a", "b"))
+    assert type(config.dropout) is type(config.temperature) is float
+
+
+@pytest.mark.parametrize("content", ["[]", '{"views": 4}', '{"settings": [1]}'])
+def test_file_without_settings_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match='has no "settings"; expected the config.json of a run'):
+        load_settings(tmp_path / "config.json")
+
+
+def test_permission_to_replace_is_not_kept(tmp_path: Path) -> None:
+    settings = {"overwrite": True, "demo": True, "views": 3, "data": ["a"]}
+    (tmp_path / "config.json").write_text(json.dumps({"settings": settings}))
+    assert load_settings(tmp_path / "config.json") == {"views": 3, "data": ("a",)}
 
 
 def test_range_is_tried_for_every_number() -> None:
