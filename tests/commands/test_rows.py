@@ -62,6 +62,14 @@ def test_csv_has_a_header_and_a_row_each() -> None:
     assert second == {**dict.fromkeys(first, ""), "photo": "longer.jpg", "error": "is empty"}
 
 
+def test_csv_is_written_alike_on_every_system() -> None:
+    odd = answer('a, "b".jpg', 1 / 3)
+    assert written("csv", odd) == (
+        "photo,name,probability,name_2,probability_2,date,latitude,longitude,error\n"
+        '"a, ""b"".jpg",english marigold,0.666667,rose,0.333333,2024-05-01T09:30:00,-33.5,18.25,\n'
+    )
+
+
 @pytest.mark.parametrize("answers", [(), (GOOD,), (GOOD, BAD)])
 def test_json_is_one_array_and_jsonl_an_object_a_line(answers: tuple[Answer, ...]) -> None:
     array = json.loads(written("json", *answers))
