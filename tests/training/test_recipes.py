@@ -1,0 +1,83 @@
+"""Each recipe is the command in its docstring, and they come in an order in which they can run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from keras_flowers.commands.train import parse_arguments
+from keras_flowers.files import write_json
+from keras_flowers.training.config import TrainConfig
+from keras_flowers.training.recipes import RECIPES
+
+CALLED = {"MobileNetV2": "frozen", "MobileNetV2_2040": "frozen_2040"}
+"""What the README calls the runs of some recipes."""
+
+
+def finish(runs: Path, config: TrainConfig) -> None:
+    """Writes what a training of these settings leaves for the next."""
+    settings = {**dataclasses.asdict(config), "image_size": 320, "epochs": 20}
+    write_json(config.run_dir / "config.json", {"settings": settings})
+    write_json(config.run_dir / "metrics.json", {"scores": {}, "temperature": 0.75})
+
+
+def command_of(name: str, runs: Path) -> list[str]:
+    """The arguments of the command in the docstring, with the folders of the test."""
+    found = re.search(r"keras-flowers train(.*?)\n\n", RECIPES[name].__doc__ or "", re.DOTALL)
+    assert found is not None
+    words = shlex.split(found[1].replace("\\\n", " "))
+    return [
+        re.sub(r"saved_models/(\w+)", lambda one: str(runs / CALLED.get(one[1], one[1])), word)
+        for word in words
+    ]
+
+
+def test_recipe_is_the_command_that_it_names(tmp_path: Path) -> None:
+    for name, recipe in RECIPES.items():
+        config = recipe(tmp_path, 0)
+        assert config.run_dir == tmp_path / name
+        asked, demo = parse_arguments(
+            [*command_of(name, tmp_path), "--output", str(tmp_path / name)]
+        )
+        assert dataclasses.replace(asked, export=False) == config
+        assert asked.export is (name == "flowers102")  # the model that ships
+        assert not demo
+        finish(tmp_path, config)
+
+
+def test_seed_is_that_of_the_run_and_of_those_it_builds_on(tmp_path: Path) -> None:
+    for recipe in RECIPES.values():
+        config = recipe(tmp_path, 7)
+        assert config.seed == 7
+        finish(tmp_path, config)
+
+
+def test_all_photos_are_learned_with_the_temperature_found_without_them(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="config.json"):  # trained first, as the docstrings say
+        RECIPES["frozen_2040"](tmp_path, 0)
+    for name in ("frozen", "teacher", "fine_tuned"):
+        finish(tmp_path, RECIPES[name](tmp_path, 0))
+    for name in ("frozen_2040", "teacher_2040", "flowers102"):
+        config = RECIPES[name](tmp_path, 0)
+        assert (config.train_split, config.temperature) == ("train+validation", 0.75)
+        assert (config.image_size, config.epochs) == (320, 20)
+        assert config.validation_split == "validation"
+
+
+def test_model_that_ships_was_made_by_its_recipe(tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[2] / "saved_models" / "flowers102" / "config.json"
+    settings = json.loads(shipped.read_text())["settings"]
+    finish(tmp_path, RECIPES["fine_tuned"](tmp_path, 0))
+    config = RECIPES["flowers102"](tmp_path, settings["seed"])
+    # Where it was made and what it was called then is another's.
+    places = {"base", "teacher", "output", "data_dir", "cache_dir", "export", "overwrite"}
+    chosen = {"image_size", "epochs", "temperature"}
+    asked = dataclasses.asdict(config)
+    compared = (settings.keys() & asked.keys()) - places - chosen
+    assert {"learning_rate", "fine_tune", "fine_tune_views", "label_smoothing"} <= compared
+    assert {key: settings[key] for key in compared} == {key: asked[key] for key in compared}
