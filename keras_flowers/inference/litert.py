@@ -31,7 +31,7 @@ VERSION_FOR_ARM = "2.1.3"
 answers for int8 models, and 2.2.0 and 2.3.0 crash. setup.cfg installs none newer there."""
 
 MAX_MEMORY = 4 << 30
-"""Bytes that a model may ask for; the largest base needs an eighth of it."""
+"""Bytes that a model may ask for, above those in use; the largest base needs an eighth of it."""
 
 
 class LiteRTModel:
@@ -241,7 +241,8 @@ def _probe_and_exit(content: bytes, writing: int) -> NoReturn:
         faulthandler.disable()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
+        limit = _data_in_use() + MAX_MEMORY
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(LOAD_SECONDS)
         model = LiteRTModel(content)
@@ -254,6 +255,15 @@ def _probe_and_exit(content: bytes, writing: int) -> NoReturn:
         os.write(writing, b"this TFLite model does not fit into memory; it is damaged")
     finally:
         os._exit(0)
+
+
+def _data_in_use() -> int:
+    """The bytes that this process has for data already, which a fork has taken over."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):  # another system
+        return 0
 
 
 def _interpreter(content: bytes, threads: int) -> Any:

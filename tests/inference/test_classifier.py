@@ -834,7 +834,7 @@ def test_model_that_hangs_is_refused(colour_model: Path, monkeypatch: Any, metho
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="models are rehearsed in a fork")
 def test_model_that_takes_all_memory_is_refused(colour_model: Path, monkeypatch: Any) -> None:
     def take_all(*_: object, **__: object) -> None:
-        raise UserError(f"has {len(bytes(litert.MAX_MEMORY + 1))}")
+        raise UserError(f"has {len(bytes(2 * litert.MAX_MEMORY))}")
 
     monkeypatch.setattr(litert, "MAX_MEMORY", 1 << 30)
     monkeypatch.setattr(LiteRTModel, "__init__", take_all)

@@ -31,6 +31,28 @@ def test_limits_are_those_that_are_promised() -> None:
     assert litert.MAX_MEMORY == 4 << 30
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="models are rehearsed in a fork")
+def test_what_the_process_holds_already_is_not_the_model_s(
+    colour_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As in a notebook or a training: the fork that rehearses the model has all of it, too.
+    used = litert._data_in_use()
+    held = np.zeros(3 << 30, np.uint8)  # promised, not touched
+    if used:
+        assert (2 << 30) < litert._data_in_use() - used < (4 << 30)
+    monkeypatch.setattr(litert, "MAX_MEMORY", 1 << 30)
+    load_classifier(colour_model)
+    del held
+
+
+def test_memory_in_use_is_unknown_on_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("builtins.open", refuse)
+    assert litert._data_in_use() == 0
+
+
 @pytest.mark.parametrize("error", [RuntimeError("tensor 7 is\nodd"), ValueError("tensor 7 is")])
 def test_failure_while_running_is_one_line_and_the_model_stays_usable(
     colour_model: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
