@@ -41,7 +41,13 @@ def test_what_the_process_holds_already_is_not_the_model_s(
     if used:
         assert (2 << 30) < litert._data_in_use() - used < (4 << 30)
     monkeypatch.setattr(litert, "MAX_MEMORY", 1 << 30)
-    load_classifier(colour_model)
+
+    def take_half(*_: Any, **__: Any) -> None:
+        raise UserError(f"{len(bytes(1 << 29))} bytes were to be had")
+
+    monkeypatch.setattr(LiteRTModel, "__init__", take_half)
+    with pytest.raises(UserError, match="536870912 bytes were to be had"):
+        load_classifier(colour_model)
     del held
 
 
