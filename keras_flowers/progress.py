@@ -21,12 +21,13 @@ def progress_bar(*, total: int | None, unit: str, description: str, **options: A
     from tqdm.auto import tqdm
 
     # Without standard streams, as under pythonw, tqdm would fail at its first line.
+    disable = options.pop("disable", False) or sys.stderr is None
     terminal = sys.stderr is not None and sys.stderr.isatty()
     return tqdm(
         total=total,
         unit=unit,
         desc=description,
         mininterval=0.1 if terminal else 10,
-        disable=True if sys.stderr is None else options.pop("disable", False),
+        disable=disable,
         **options,
     )

@@ -186,6 +186,20 @@ def test_system_without_locks_writes_all_the_same(
     assert left.exists()  # nobody knows whether it is being written
 
 
+def test_package_loads_where_files_cannot_be_locked(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['fcntl'] = None\n"
+        "from pathlib import Path\n"
+        "from keras_flowers import files\n"
+        "with files.exclusive_lock(Path('run')): files.write_text(Path('run/a.txt'), 'a')\n"
+        "assert files.fcntl is None"
+    )
+    package = str(Path(files.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": package}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "run" / "a.txt").read_text() == "a"
+
+
 def test_json_comes_back(tmp_path: Path) -> None:
     value = {"name": "edelweiß", "sizes": [1, 2.5, None]}
     files.write_json(tmp_path / "value.json", value)

@@ -107,6 +107,30 @@ def test_size_that_is_none_is_refused(
     assert "expected a size such as 500MB" in capsys.readouterr().err
 
 
+def test_sizes_and_ages_change_their_unit_where_it_is_full() -> None:
+    sizes = (999, 1000, 999_949, 1_000_000, 999_000_000, 1_000_000_000)
+    assert [cache.format_size(size) for size in sizes] == [
+        "999 B",
+        "1.0 kB",
+        "999.9 kB",
+        "1.0 MB",
+        "999.0 MB",
+        "1.0 GB",
+    ]
+    ages = (59, 60, 3599, 3600, 86399, 86400, 172800)
+    assert [cache.format_age(age) for age in ages] == [
+        "0 minutes",
+        "1 minute",
+        "59 minutes",
+        "1 hour",
+        "23 hours",
+        "1 day",
+        "2 days",
+    ]
+    units = [cache.parse_size(f"1{unit}") for unit in ("", "B", "k", "KB", "m", "G", "tb")]
+    assert units == [1, 1, 10**3, 10**3, 10**6, 10**9, 10**12]
+
+
 def test_what_another_program_left_is_damaged_and_steers_no_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

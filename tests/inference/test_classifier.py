@@ -268,6 +268,12 @@ def test_threads_are_as_asked(colour_model: Path, monkeypatch: Any, workers: int
     assert asked == [3] * workers
 
 
+def test_one_photo_at_a_time_is_run_where_nothing_is_said(colour_model: Path) -> None:
+    model = LiteRTModel(colour_model.read_bytes())
+    assert model._crew.workers == 1
+    assert model._crew.pool is None
+
+
 @pytest.mark.parametrize("options", [{"workers": 0}, {"threads": 0}, {"workers": -1}])
 def test_no_workers_and_no_threads_are_refused(colour_model: Path, options: dict[str, int]) -> None:
     with pytest.raises(UserError, match="expected at least 1"):
@@ -384,10 +390,16 @@ def keras_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     answer = head(keras.layers.GlobalAveragePooling2D()(pixels))
     head.set_weights([-0.02 * np.eye(3, dtype=np.float32), np.zeros(3, np.float32)])
     vector = keras.Input((9,))
+    height, width = COLOUR_IMAGE_SIZE
+    tall, wide = keras.Input((None, width, 3)), keras.Input((height, None, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()
     models = {
         "colour": keras.Model(pixels, answer),
         "picture": keras.Model(pixels, keras.layers.Conv2D(3, 3)(pixels)),
         "vector": keras.Model(vector, keras.layers.Dense(3)(vector)),
+        "any height": keras.Model(tall, head(pooled(tall))),
+        "any width": keras.Model(wide, head(pooled(wide))),
+        "two answers": keras.Model(pixels, [answer, answer]),
         "lambda": keras.Model(pixels, keras.layers.Lambda(lambda x: x[:, 0, 0])(pixels)),
     }
     paths = {}
@@ -549,6 +561,9 @@ def test_truncated_keras_file_is_refused(keras_models: dict[str, Path], tmp_path
     [
         ("picture", "its output has the shape"),
         ("vector", "its input has the shape"),
+        ("any height", r"its input has the shape \(None, None, 24, 3\)"),
+        ("any width", r"its input has the shape \(None, 32, None, 3\)"),
+        ("two answers", "its output has the shape"),
         ("lambda", "Keras cannot load"),  # a stranger's code
     ],
 )

@@ -355,6 +355,15 @@ def test_file_object_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(image, "MAX_BYTES", 100)
     with pytest.raises(UserError, match="MiB"):
         read_photo(io.BytesIO(bytes(101)))
+    whole = encode(quarters(), "PNG")
+    monkeypatch.setattr(image, "MAX_BYTES", len(whole))
+    assert read_photo(io.BytesIO(whole)).size == (48, 32)
+
+
+def test_warnings_of_others_are_still_shown() -> None:
+    image.silence_pillow()
+    with pytest.warns(UserWarning, match="theirs"):
+        warnings.warn("theirs", UserWarning, stacklevel=1)
 
 
 def test_floats_of_0_to_1_are_taken_where_that_is_said() -> None:

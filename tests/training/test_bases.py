@@ -106,5 +106,12 @@ def test_damaged_extractor_is_said(tmp_path: Path) -> None:
 def test_each_base_brings_its_native_size() -> None:
     sizes = {name: image_size_of(name) for name in BASES}
     assert sizes["MobileNetV2"] == 224
-    assert sizes["EfficientNetB3"] == 300
-    assert sizes["EfficientNetV2S"] == 384
+    # Tan & Le 2019 and 2021.
+    published = (224, 240, 260, 300, 380, 456, 528, 600)
+    assert [sizes[f"EfficientNetB{number}"] for number in range(8)] == list(published)
+    assert [sizes[f"EfficientNetV2B{number}"] for number in range(4)] == [224, 240, 260, 300]
+    assert [sizes[f"EfficientNetV2{letter}"] for letter in "SML"] == [384, 480, 480]
+    assert [sizes[f"EfficientNetLite{number}"] for number in range(3)] == [224, 240, 260]
+    assert {sizes[name] for name in BASES if name.startswith("MobileNet")} == {224}
+    assert all(BASES[name].scaled_inside for name in BASES if name.startswith("MobileNetV3"))
+    assert not any(BASES[f"{name}_0.5"].scaled_inside for name in ("MobileNet", "MobileNetV2"))

@@ -180,6 +180,7 @@ def test_whole_numbers_are_numbers_and_lists_are_kept() -> None:
     config = from_settings({"dropout": 0, "temperature": 2, "data": ["a", "b"]})
     assert (config.dropout, config.temperature, config.data) == (0.0, 2.0, ("a", "b"))
     assert type(config.dropout) is type(config.temperature) is float
+    assert type(from_settings({"views": 3}).views) is int
 
 
 @pytest.mark.parametrize("content", ["[]", '{"views": 4}', '{"settings": [1]}'])

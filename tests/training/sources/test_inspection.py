@@ -118,6 +118,18 @@ def test_only_new_and_changed_photos_are_looked_into(
     assert len(looked_into) == 7 + 6
 
 
+def test_exif_that_cannot_be_read_turns_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise SyntaxError("not a TIFF file")
+
+    data = bad_photos.encode(bad_photos.picture((90, 160, 40)), "JPEG")
+    assert inspection.route_of(data) == inspection.FAST
+    monkeypatch.setattr(Image.Image, "getexif", refuse)
+    assert inspection.route_of(data) == inspection.FAST
+
+
 def test_upright_jpegs_take_the_fast_route_and_others_do_not(tmp_path: Path) -> None:
     picture = bad_photos.picture((90, 160, 40))
     exif = Image.Exif()

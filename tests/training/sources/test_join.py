@@ -174,6 +174,25 @@ def test_split_expressions_are_those_of_tfds() -> None:
             slices_of(wrong, counts, "own")
 
 
+def test_files_come_in_order_however_long_each_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    import tensorflow as tf
+
+    def read(path: bytes) -> bytes:
+        time.sleep(0.5 if path.endswith(b"0") else 0)
+        return Path(path.decode()).read_bytes()
+
+    for number in range(4):
+        (tmp_path / str(number)).write_text(f"photo {number}")
+    monkeypatch.setattr(tf.io, "read_file", lambda path: tf.numpy_function(read, [path], tf.string))
+    photos = FilePhotos(tmp_path, list("0123"), ["x"] * 4)
+    contents = list(photos.records([0, 1, 3]).as_numpy_iterator())
+    assert contents == [b"photo 0", b"photo 1", b"photo 3"]
+
+
 def test_stamp_changes_with_size_and_time(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"abc")
     photos = FilePhotos(tmp_path, ["a.jpg", "none.jpg", "nul\0.jpg"], ["x"] * 3)

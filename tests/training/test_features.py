@@ -1,0 +1,123 @@
+"""Features: on which engine, in which batches, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="training needs TensorFlow")
+
+import keras
+import tensorflow as tf
+
+from keras_flowers.errors import UserError
+from keras_flowers.training import features
+from keras_flowers.training.features import FeatureExtractor, digest_of, engine_for
+from keras_flowers.training.views import View
+
+
+@pytest.fixture
+def trunk() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    pixels = keras.Input((8, 8, 3))
+    return keras.Model(
+        pixels, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(pixels))
+    )
+
+
+class Photos:
+    """What an extractor asks of photos."""
+
+    dataset, split, fingerprint = "a_set", "train", "finger"
+
+    def __init__(self, *digests: str) -> None:
+        self.digests = np.array(digests, "S32")
+
+
+@pytest.mark.parametrize(("gpus", "said"), [(1, "Keras on a GPU"), (2, "Keras on a GPU (1 of 2)")])
+def test_gpu_is_used_where_there_is_one(
+    gpus: int, said: str, trunk: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind] * gpus)
+    run, name = engine_for(trunk)
+    assert name == said
+    assert run == trunk.predict_on_batch
+
+
+def test_without_a_gpu_all_cores_are(trunk: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "available_cores", lambda: 2)
+    run, name = engine_for(trunk)
+    assert name == "LiteRT on 2 cores"
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3)).astype(np.uint8)
+    expected = np.asarray(trunk(pixels.astype(np.float32)))
+    np.testing.assert_allclose(run(pixels), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_key_holds_what_the_features_depend_on(trunk: keras.Model, tmp_path: Path) -> None:
+    extractor = FeatureExtractor(trunk, seed=3, folder=tmp_path)
+    photos: Any = Photos("a")
+    common = {"trunk": digest_of(trunk), "image_size": [8, 8]}
+    plain = extractor._key(photos, View.FULL, mixup=False)
+    assert (
+        plain.items() >= {**common, "files": None, "view": 0, "blend": False, "seed": None}.items()
+    )
+    random = extractor._key(photos, View.random(0), mixup=False)
+    assert random.items() >= {**common, "files": None, "view": 2, "seed": 3}.items()
+    blended = extractor._key(photos, View.FULL, mixup=True)
+    assert blended.items() >= {"files": "finger", "blend": True, "seed": 3}.items()
+    assert {plain["rule"], random["rule"], blended["rule"]} == {features._CACHE_VERSION}
+
+
+def test_same_photo_twice_has_two_names() -> None:
+    photos: Any = Photos("a", "b", "a", "a")
+    assert features._names(photos) == ["a", "b", "a 2", "a 3"]
+
+
+def batches(*sizes: int) -> Any:
+    start = 0
+    for size in sizes:
+        numbers = np.arange(start, start + size)
+        yield numbers[:, None].astype(np.float16), numbers
+        start += size
+
+
+@pytest.mark.parametrize("given", [(7,), (3, 4), (1,) * 7, (2, 5), (6, 1)])
+def test_rows_are_regrouped_in_their_order(given: tuple[int, ...]) -> None:
+    found = list(features._regrouped(batches(*given), [2, 4, 1]))
+    assert [labels.tolist() for _, labels in found] == [[0, 1], [2, 3, 4, 5], [6]]
+    for rows, labels in found:
+        assert rows[:, 0].tolist() == labels.tolist()
+        assert rows.flags.c_contiguous
+
+
+@pytest.mark.parametrize("given", [(3,), (3, 3), (8,), (4, 4)])
+def test_more_or_fewer_rows_than_promised_are_refused(given: tuple[int, ...]) -> None:
+    expected = f"the data set has {sum(given)} photos but promised 7; prepare it again"
+    with pytest.raises(UserError, match=expected):
+        list(features._regrouped(batches(*given), [2, 4, 1]))
+
+
+def test_features_that_are_no_numbers_are_refused(
+    trunk: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extractor = FeatureExtractor(trunk, seed=0, folder=tmp_path)
+    extractor.__dict__["_engine"] = (lambda pixels: np.full((len(pixels), 4), 7e4), "a test")
+    pixels = tf.data.Dataset.from_tensors((np.zeros((1, 1, 8, 8, 3), np.uint8), [0]))
+    monkeypatch.setattr(features.data, "pixels_of_views", lambda *_, **__: pixels)
+    with pytest.raises(UserError, match="gives features that are not finite numbers"):  # in float16
+        list(extractor._passed(Photos("a"), [0], False, extractor._bar(Photos("a"), 1)))  # type: ignore[arg-type]
+
+
+def test_bar_counts_views_of_a_split(
+    trunk: keras.Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FeatureExtractor(trunk, seed=0, folder=tmp_path)._bar(Photos("a"), 5) as bar:  # type: ignore[arg-type]
+        assert (bar.total, bar.unit, bar.desc) == (5, "view", "train: features")
+
+
+def test_least_memory_is_a_photo_and_the_most_is_twenty_mebibytes() -> None:
+    assert features.photos_at_a_time((224, 224), 1) == (20 << 20) // (224 * 224 * 3)
+    assert features.photos_at_a_time((4000, 4000), 1) == 1
