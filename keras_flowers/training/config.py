@@ -91,6 +91,13 @@ class TrainConfig:
         "N",
         "views of each photo: the whole, its mirror image, then random crops",
     )
+    field_views: int = _option(
+        0,
+        LEARNING,
+        "N",
+        "more views for the head, in which a photo looks as in the field: a bed of its flower, or "
+        "the flower far away; 4 has one of each kind",
+    )
     epochs: int | None = _option(
         None,
         LEARNING,
@@ -169,6 +176,7 @@ class TrainConfig:
             ("image_size", self.image_size is None or 32 <= self.image_size <= 1024, "32 to 1024"),
             ("dropout", 0 <= self.dropout < 1, "0 to less than 1"),
             ("views", 1 <= self.views <= 100, "1 to 100"),
+            ("field_views", 0 <= self.field_views <= 100, "0 to 100"),
             ("shrinkage", 0 < self.shrinkage, "more than 0"),
             ("epochs", self.epochs is None or 1 <= self.epochs <= 10_000, "1 to 10000"),
             ("batch_size", 1 <= self.batch_size <= 100_000, "1 to 100000"),

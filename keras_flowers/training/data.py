@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_flowers.inference.image import read_photo
 from keras_flowers.system import available_cores
 from keras_flowers.training import tf_image
+from keras_flowers.training.field_views import field_view
 from keras_flowers.training.sources.inspection import FAST, inspect
 from keras_flowers.training.sources.labelled import (
     LabelledPhotos,
@@ -130,7 +131,8 @@ def pixels_of_views(
         photos: What to read.
         size: Height and width of the result.
         views: `View.FULL`, `View.FLIPPED`, or `View.random(i)` for a random crop, mirrored half of
-            the time, with its colours changed a little. Photo, view and seed determine it.
+            the time, with its colours changed a little, or `View.field(i)`. Photo, view and seed
+            determine it.
         seed: Of the random views.
         batch_size: Photos in a batch.
         mixup: Whether most photos have the same views of another photo laid over them (mixup,
@@ -156,7 +158,11 @@ def pixels_of_views(
                 return whole
             if view == View.FLIPPED:
                 return tf.reverse(whole, axis=[1])
-            return tf_image.random_view(photo, size, seeds_of(view, index))
+            seeds = seeds_of(view, index)
+            in_field = View.field_index(view)
+            if in_field is not None:
+                return field_view(photo, size, seeds, in_field)
+            return tf_image.random_view(photo, size, seeds)
 
         # Not tf.stack: that copies even a single one.
         pictures = tf.concat([picture(view)[None] for view in views], axis=0)

@@ -54,11 +54,11 @@ def squash(pixels: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     Returns:
         uint8 [..., height, width, 3]: cut to whole numbers, as Pillow does.
     """
-    return tf.cast(_resize(pixels, size), tf.uint8)
+    return tf.cast(resize(pixels, size), tf.uint8)
 
 
-def _resize(pixels: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """`squash` as float32, not yet cut to whole numbers."""
+def resize(pixels: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """`squash` as float32 [..., height, width, 3], not yet cut to whole numbers."""
     sides = tf.shape(pixels)[-3:-1]
     shares = tf.maximum(sides // size, 1)
 
@@ -123,15 +123,27 @@ def random_view(photo: tf.Tensor, size: tuple[int, int], seed: tf.Tensor) -> tf.
     begin = tf.cast(corner * shape, tf.int32)
     length = tf.cast(tf.maximum(sides * shape, 1.0), tf.int32)
     crop = photo[begin[0] : begin[0] + length[0], begin[1] : begin[1] + length[1]]
-    pixels = _resize(crop, size)
-    drawn = tf.random.stateless_uniform([4], seeds[3])
+    view = change_colours(resize(crop, size), seeds[3])
+    return tf.saturate_cast(tf.round(view), tf.uint8)
+
+
+def change_colours(pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Mirrors half of the pictures; changes brightness, contrast and saturation by up to a fifth.
+
+    Args:
+        pixels: float32 [h, w, 3], 0..255.
+        seed: int32 [2].
+
+    Returns:
+        float32 [h, w, 3], which may go beyond 0..255.
+    """
+    drawn = tf.random.stateless_uniform([4], seed)
     pixels = tf.cond(drawn[0] < 0.5, lambda: tf.reverse(pixels, axis=[1]), lambda: pixels)
     brightness, contrast, saturation = tf.unstack(0.8 + 0.4 * drawn[1:])
     # A 1x1 convolution: each of the passes that say the same would take as long as resizing.
     colours = saturation * tf.eye(3) + (1.0 - saturation) * tf.constant(_GREY)[:, None]
     pixels = tf.nn.conv2d(pixels[None], colours[None, None], strides=1, padding="VALID")[0]
-    pixels = contrast * brightness * pixels + (1.0 - contrast) * brightness * tf.reduce_mean(pixels)
-    return tf.saturate_cast(tf.round(pixels), tf.uint8)
+    return contrast * brightness * pixels + (1.0 - contrast) * brightness * tf.reduce_mean(pixels)
 
 
 def read_pixels(image_bytes: tf.Tensor, size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:

@@ -139,8 +139,13 @@ def _resolve(config: TrainConfig, splits: Splits) -> ResolvedConfig:
     size = config.image_size if config.image_size is not None else image_size_of(config.base)
     epochs = config.epochs
     if epochs is None:
-        epochs = epochs_for(config.views * splits.train.count, config.batch_size)
+        epochs = epochs_for(len(_views(config)) * splits.train.count, config.batch_size)
     return ResolvedConfig(config, size, epochs)
+
+
+def _views(config: TrainConfig) -> list[int]:
+    """The views of each photo that the head learns from."""
+    return [*range(config.views), *map(View.field, range(config.field_views))]
 
 
 def epochs_for(examples: int, batch_size: int) -> int:
@@ -198,7 +203,7 @@ def _features(
     from keras_flowers.training.model import FEATURES, split_at
 
     extractor = extractor_of(split_at(model, FEATURES)[0])
-    train = extractor.features(splits.train, range(config.asked.views))
+    train = extractor.features(splits.train, _views(config.asked))
     if splits.validation is None:
         return _Head(train, None)
     return _Head(train, extractor.features(splits.validation, [View.FULL]))

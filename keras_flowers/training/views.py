@@ -17,8 +17,11 @@ class View:
     COUNT: Final = 1000
     """How many views a seed has: with more, its last would be the first of the next seed."""
 
-    RANDOM_COUNT: Final = COUNT - 2
+    RANDOM_COUNT: Final = COUNT // 2
     """How many of them are random crops."""
+
+    FIELD_COUNT: Final = COUNT // 2 - 2
+    """How many of them are as in the field."""
 
     @staticmethod
     def random(index: int) -> int:
@@ -26,8 +29,18 @@ class View:
         return 2 + index
 
     @staticmethod
+    def field(index: int) -> int:
+        """The view as in the field `index`, 0 to `FIELD_COUNT` - 1; see `field_views.py`."""
+        return 2 + View.RANDOM_COUNT + index
+
+    @staticmethod
+    def field_index(view: int) -> int | None:
+        """Which view as in the field `view` is; None: another kind of view."""
+        return view - View.field(0) if view >= View.field(0) else None
+
+    @staticmethod
     def is_random(view: int) -> bool:
-        """Whether `view` is a random crop, which depends on the seed."""
+        """Whether `view` is none of the two that show the photo as it is: it has a seed."""
         return view >= View.random(0)
 
 

@@ -83,6 +83,7 @@ def test_values_out_of_range_are_named(option: str, value: str) -> None:
         ("image_size", (32, 1024), (31, 1025)),
         ("dropout", (0.0, 0.999), (-0.001, 1.0)),
         ("views", (1, 100), (0, 101)),
+        ("field_views", (0, 100), (-1, 101)),
         ("epochs", (1, 10_000), (0, 10_001)),
         ("batch_size", (1, 100_000), (0, 100_001)),
         ("learning_rate", (1e-9, 99.9), (0.0, 100.0)),
@@ -91,8 +92,8 @@ def test_values_out_of_range_are_named(option: str, value: str) -> None:
         ("shrinkage", (1e-9, 1e9), (0.0, math.inf)),
         ("temperature", (1e-9, 1e9), (0.0, math.inf)),
         ("distillation_temperature", (1.0, 1e9), (0.999, math.inf)),
-        ("fine_tune_views", (1, 998), (0, 999)),
-        ("fine_tune_epochs", (1, 998), (0, 999)),
+        ("fine_tune_views", (1, 500), (0, 501)),
+        ("fine_tune_epochs", (1, 500), (0, 501)),
         ("fine_tune_learning_rate", (1e-9, 99.9), (0.0, 100.0)),
         ("seed", (0, 2**20 - 1), (-1, 2**20)),
     ],
@@ -115,6 +116,7 @@ def test_defaults_are_those_of_the_published_results() -> None:
         "strict": False,
         "dropout": 0.0,
         "views": 4,
+        "field_views": 0,
         "batch_size": 256,
         "learning_rate": 5e-4,
         "weight_decay": 0.01,
@@ -208,7 +210,7 @@ def test_range_is_tried_for_every_number() -> None:
 
 
 def test_view_of_one_seed_is_never_one_of_another() -> None:
-    most = TrainConfig(fine_tune_views=998).fine_tune_views
+    most = View.RANDOM_COUNT
     assert seed_of(0, View.random(most - 1)) < seed_of(1, View.FULL)
     assert seed_of(LARGEST_SEED, View.random(most - 1)) < 2**31
     assert View.is_random(View.random(0))
