@@ -135,7 +135,9 @@ def test_what_another_program_left_is_damaged_and_steers_no_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "features").mkdir()
-    for number, content in enumerate(('{"key": {"trunk": "a"}, "about": []}', "[]", "no JSON")):
+    for number, content in enumerate(
+        ('{"key": {"trunk": "a"}, "about": []}', "[]", "{}", "no JSON")
+    ):
         (tmp_path / "features" / f"{number}.json").write_text(content)
     write(tmp_path, "train", 1, 0.0, "a\x1b[31mrun")
     assert run(tmp_path) == 0

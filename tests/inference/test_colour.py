@@ -218,6 +218,13 @@ def test_gamma_alone_counts_from_five_percent_on() -> None:
         assert np.abs(colour_of(data) - ORANGE).max() >= 3
 
 
+def test_gamma_alone_is_of_srgb_s_own_primaries() -> None:
+    data = encode(flat((200, 100, 50)), "PNG", pnginfo=chunks(gAMA=(1.0,)))
+    light = np.array([200, 100, 50]) / 255
+    expected = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(colour_of(data) - 255 * expected).max() <= 1.5
+
+
 def test_profile_of_a_png_counts_before_its_chunks() -> None:
     info = chunks(gAMA=(1.0,), cHRM=SRGB_CHROMATICITIES)
     profile = matrix_profile(P3, 2.2)

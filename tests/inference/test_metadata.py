@@ -18,7 +18,7 @@ from keras_flowers.inference.metadata import (
     read_metadata,
 )
 
-FACTS = Metadata(("rose", "größe"), (32, 24), {"base": "MobileNetV2", "photos": 1020})
+FACTS = Metadata(("rose", "größe"), (32, 24), {"base": "MobileNetV2", "of": "Bäume"})
 
 
 def archive(path: Path, **members: bytes) -> Path:
@@ -56,6 +56,7 @@ def test_what_is_written_is_read(tmp_path: Path, kind: str) -> None:
         }
     assert read_metadata(path) == FACTS
     assert texts["labels.txt"] == "rose\ngröße\n"
+    assert "Bäume" in texts["keras_flowers.json"]  # for people, too
     assert json.loads(texts["keras_flowers.json"]) == {
         "image": {
             "size": [32, 24],
@@ -63,7 +64,7 @@ def test_what_is_written_is_read(tmp_path: Path, kind: str) -> None:
             "pixels": "RGB, 0..255",
         },
         "base": "MobileNetV2",
-        "photos": 1020,
+        "of": "Bäume",
     }
 
 

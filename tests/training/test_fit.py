@@ -45,7 +45,9 @@ def trained(folder: Path, **options: Any) -> tuple[list[dict[str, float]], keras
     return history, tail
 
 
-def test_each_epoch_is_a_row_and_is_told(tmp_path: Path) -> None:
+def test_each_epoch_is_a_row_and_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     told: list[dict[str, float]] = []
     history, _ = trained(tmp_path, on_epoch=told.append, settings={"learning_rate": 1.0})
     assert told == history
@@ -61,6 +63,12 @@ def test_each_epoch_is_a_row_and_is_told(tmp_path: Path) -> None:
     }
     assert history[-1]["val_accuracy"] > 0.95
     assert history[-1]["loss"] < history[0]["loss"]
+    shown = capsys.readouterr().err
+    last = history[-1]
+    assert f"loss={last['loss']:.3f}, val_accuracy={last['val_accuracy']:.3f}]" in shown
+    assert "head: 100%" in shown
+    assert "20/20" in shown
+    assert "step/s" in shown
 
 
 def test_learning_rate_falls_to_zero_along_a_cosine(tmp_path: Path) -> None:

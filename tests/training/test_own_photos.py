@@ -116,6 +116,26 @@ def test_photos_of_the_run_are_checked_against_the_model(
     assert photos.label_numbers.tolist() == [1]
 
 
+def test_photos_of_the_run_are_opened_as_they_were_or_where_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, object]] = []
+
+    def open_photos(data: object, **options: object) -> object:
+        asked.append({"data": data, **options})
+        return type("Photos", (), {"photos": lambda self, split: split})()
+
+    monkeypatch.setattr("keras_flowers.training.sources.open_photos", open_photos)
+    run = Run.at(folder / "run")
+    assert run.photos("validation", None) == "validation"
+    assert run.photos("validation", "elsewhere") == "validation"
+    assert [one["data_dir"] for one in asked] == [None, "elsewhere"]
+    assert asked[0]["data"] == [str(folder / "own")]
+    assert asked[0]["division"] == run.split_path
+    assert asked[0]["cache_dir"] == folder / "cache"
+    assert asked[0]["labels"] == run.metadata.labels
+
+
 def test_int8_is_calibrated_on_the_photos_of_the_run(folder: Path, tmp_path: Path) -> None:
     files = export_model(folder / "run", ["int8"], output=tmp_path)
     metadata = run_directory.read_metadata(files["int8"])

@@ -46,6 +46,22 @@ def test_whitening_is_the_inverse_root_of_the_correlation_with_shrinkage_on_its_
     np.testing.assert_allclose(whitening.centre, means.mean(axis=0), rtol=1e-5)
 
 
+def test_feature_that_never_varies_is_not_blown_up() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(60, 4)).astype(np.float16)
+    rows[:, 2] = 3
+    features = CachedFeatures([rows], np.arange(60, dtype=np.int64) % 3)
+    moments = measure_moments(features, 3)
+    whitening = fit_whitening(moments, 1.0)
+    deviations = np.sqrt(moments.covariance.diagonal())
+    assert deviations[2] < 1e-3
+    # As if it varied by a thousandth of what the others do.
+    expected = 1 / (1e-3 * deviations.mean() + 1e-9)
+    found = np.abs(whitening.matrix[2]).max()
+    assert expected / 2 < found < 2 * expected
+    assert np.isfinite(whitening.apply(features).views[0]).all()
+
+
 def test_photos_that_do_not_differ_within_a_class_are_said() -> None:
     features = CachedFeatures([np.eye(4, dtype=np.float16)], np.arange(4))
     with pytest.raises(UserError, match="no two photos of a class differ"):

@@ -265,6 +265,18 @@ def test_interrupted_download_is_removed(served: Path, monkeypatch: pytest.Monke
     assert not served.exists()
 
 
+def test_folders_of_photos_are_told_from_what_else_lies_there(tmp_path: Path) -> None:
+    assert download._own_photos(tmp_path / "none") is None
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").touch()
+    (tmp_path / "photo.jpg").touch()
+    (tmp_path / "empty").mkdir()
+    assert download._own_photos(tmp_path) is None
+    (tmp_path / "rose").mkdir()
+    (tmp_path / "rose" / "A.JPG").touch()
+    assert download._own_photos(tmp_path) == tmp_path
+
+
 def test_demo_looks_for_no_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: list[tuple[str, int]]
 ) -> None:

@@ -41,6 +41,7 @@ def test_plain_photos_are_told_apart_by_their_content(tmp_path: Path) -> None:
     photos = open_photos([str(tmp_path)])
     assert sum(photos.counts.values()) == 12
     assert photos.left_out == ()
+    assert photos.photos("train").unknown_count == 0
 
 
 def test_division_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
