@@ -18,6 +18,9 @@ from keras_flowers.inference import metadata
 
 if TYPE_CHECKING:
     from export_fixtures import Exported
+    from playwright.sync_api import Browser, Page
+
+    from keras_flowers.export.site import Site
 
 COLOURS = {"cyan": (0, 255, 255), "magenta": (255, 0, 255), "yellow": (255, 255, 0)}
 
@@ -101,3 +104,29 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     from export_fixtures import export_all
 
     return export_all(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session")
+def site() -> Site:
+    """The page for browsers with a model, where it was built."""
+    from page_fixtures import site_or_skip
+
+    return site_or_skip()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A headless Chromium, where it is installed; started once a process."""
+    from page_fixtures import browser_or_skip
+
+    with browser_or_skip(tmp_path_factory.mktemp("camera")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, site: Site) -> Iterator[Page]:
+    """The page, opened for the first time, its model loaded; nothing may leave its origin."""
+    from page_fixtures import opened_anew
+
+    with opened_anew(browser, site) as page:
+        yield page

@@ -79,10 +79,10 @@ def serving(site: Site, port: int = 0) -> Iterator[str]:
 
 
 class _Handler(BaseHTTPRequestHandler):
+    # A connection for each file, as http.server does it by itself: one that stayed open would go on
+    # giving files after the server was closed.
     server: SiteServer
-    # Connections stay open: the page has a dozen files.
-    protocol_version = "HTTP/1.1"
-    # What came of a client that says nothing more.
+    # A client that says nothing must not hold its thread.
     timeout = 60
 
     def do_GET(self) -> None:  # noqa: N802  # the name is http.server's

@@ -115,14 +115,14 @@ export class Gallery {
   }
 
   /** Writes what is known of a photo into its row. */
-  private describe({ button, file, top, problem }: Item): void {
+  private describe({ button, top, problem }: Item): void {
     const result = button.querySelector('.result') as HTMLElement;
     result.classList.toggle('problem', problem !== undefined);
     if (top) {
       const share = make('span', 'percent', texts.percent(top[0].probability));
       result.replaceChildren(make('span', 'name', texts.headline(top)), share);
     } else {
-      result.textContent = problem ? texts.problem(file.name, problem) : texts.list.waiting;
+      result.textContent = problem ? texts.reason(problem) : texts.list.waiting;
     }
   }
 
@@ -148,8 +148,10 @@ export class Gallery {
 
   private report({ file, top }: Item): void {
     const done = this.items.filter((item) => item.top || item.problem).length;
-    if (this.items.length > 1) status.textContent = texts.naming(done, this.items.length);
-    else status.textContent = top ? texts.answered(file.name, texts.headline(top)) : '';
+    const isAlone = this.items.length === 1;
+    const answered = top ? texts.answered(file.name, texts.headline(top)) : '';
+    status.textContent = isAlone ? answered : texts.naming(done, this.items.length);
+    status.classList.toggle('shown-below', isAlone);
   }
 
   private save(): void {
@@ -174,6 +176,7 @@ export class Gallery {
     answer.hidden = true;
     find('list').hidden = true;
     showProblem('');
+    status.classList.remove('shown-below');
     status.textContent = this.classifier ? texts.ready(this.classifier.facts.labels.length) : '';
     find('choose').focus();
   }

@@ -48,7 +48,6 @@ export const texts = {
   model: {
     used: (name: string, classes: number) => `Model: ${name || 'without a name'}, ${classes} flowers`,
     choose: 'Use another model',
-    failed: (file: string, why: string) => `${file} ${why}`,
   },
 
   offline: 'Works without a connection from now on.',
@@ -65,8 +64,10 @@ export const texts = {
   percent,
 
   /** One sentence about a file that cannot be used: what it is, and what to do next. */
-  problem: (file: string, problem: Problem): string =>
-    `${file} ${problems[problem.kind](problem.detail)}`,
+  problem: (file: string, problem: Problem): string => `${file} ${texts.reason(problem)}`,
+
+  /** The same where the name of the file stands before it. */
+  reason: ({ kind, detail }: Problem): string => problems[kind](detail),
 };
 
 const kinds: Record<string, string> = {
