@@ -67,6 +67,20 @@ def test_package_that_is_missing_is_named() -> None:
         assert 'pip install ".[train]"' in said
 
 
+def test_looking_for_gpus_is_over_once_tensorflow_is_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    code = (
+        "from keras_flowers.system import import_tensorflow\n"
+        "import_tensorflow()\n"
+        "import tensorflow as tf\n"
+        "tf.config.list_physical_devices()"
+    )
+    process = run_code(code)
+    assert (process.returncode, process.stderr) == (0, "")
+
+
 SETTINGS = """
 import os
 os.environ["KERAS_HOME"] = {home!r}

@@ -26,8 +26,9 @@ from keras_flowers.errors import UserError
 from keras_flowers.inference import bulk, camera, chart
 from keras_flowers.inference.ahead import PHOTOS_AT_A_TIME
 from keras_flowers.inference.bulk import Answer, PhotoInput, predict_photos
-from keras_flowers.inference.classifier import load_classifier
+from keras_flowers.inference.classifier import Classifier, load_classifier
 from keras_flowers.inference.formats import is_chart
+from keras_flowers.inference.metadata import Metadata
 from keras_flowers.inference.prediction import Prediction
 
 
@@ -94,6 +95,26 @@ def test_top_k_chooses_how_many_names_and_bars(
     run(colour_photos / "cyan.png", "--top_k", 2)
     assert capsys.readouterr().out.count("%") == 2
     assert [len(top) for _, top in drawn] == [2]
+
+
+def test_chart_has_ten_bars_at_most(
+    run: Any, colour_photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    names = tuple(f"flower {number}" for number in range(12))
+    classifier = Classifier(
+        Metadata(names, (8, 8)), (8, 8), lambda pixels: np.full((len(pixels), 12), 1 / 12)
+    )
+    monkeypatch.setattr(predict, "load_classifier", lambda *_, **__: classifier)
+
+    def draw(picture: Any, top: list[Any]) -> Any:
+        drawn.append(len(top))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(chart, "draw_prediction", draw)
+    for asked in ("3", "10", "12"):
+        run(colour_photos / "cyan.png", "--top_k", asked, "--chart", "c.png")
+    assert drawn == [3, 10, 10]
 
 
 def test_no_chart_writes_nothing(run: Any, colour_photos: Path, in_empty_folder: Path) -> None:
