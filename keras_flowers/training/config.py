@@ -164,7 +164,7 @@ class TrainConfig:
         "~/.cache/keras_flowers",
         PLACES,
         "FOLDER",
-        "where the features of the frozen base are cached between runs",
+        "where features of the frozen base, and what was found in photos, are cached",
     )
     export: bool = _option(
         False, PLACES, "", "also write and verify the SavedModel and the TFLite files"

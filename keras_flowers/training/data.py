@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from keras_flowers.inference.image import read_photo
 from keras_flowers.system import available_cores
 from keras_flowers.training import tf_image
 from keras_flowers.training.field_views import field_view
-from keras_flowers.training.sources.inspection import FAST, inspect
+from keras_flowers.training.sources.inspection import FAST, inspect_split
 from keras_flowers.training.sources.labelled import (
     LabelledPhotos,
     Part,
@@ -39,25 +40,27 @@ _SHUFFLE_BUFFER = 512  # JPEG files in memory
 _UNBLENDED = 0.25  # share of the photos that are left alone where photos are blended
 
 
-def load_photos(dataset: str, split: str, data_dir: str | None = None) -> LabelledPhotos:
+def load_photos(
+    dataset: str, split: str, data_dir: str | None = None, cache_dir: Path | None = None
+) -> LabelledPhotos:
     """Opens a split; downloads and prepares the data set first where it is not there yet.
 
     Args:
         dataset: A TFDS data set with the features `image` and `label`.
         split: A TFDS split expression, such as `train`, `validation[:50%]`, `train+validation`.
         data_dir: Where TFDS keeps data sets; None: `$TFDS_DATA_DIR`, `~/tensorflow_datasets`.
+        cache_dir: Where what is found in photos is kept; None: nowhere.
 
     Raises:
         UserError: There is no such data set or split, it cannot be downloaded, or it is damaged.
     """
     source = open_tfds(dataset, data_dir)
-    stored = source.photos(split)
-    found = inspect(stored, source.name)
+    stored, found = inspect_split(source, split, cache_dir, with_looks=False)
     unreadable = np.flatnonzero(found.reasons != "")
     places = stored.places if len(unreadable) else []
     left_out = [
         LeftOut(source.name, str(found.labels[row]), places[row], str(found.reasons[row]))
-        for row in unreadable
+        for row in unreadable.tolist()
     ]
     check_unreadable(left_out, len(found.reasons), f"{source.name} {split}", strict=False)
     readable = np.flatnonzero(found.reasons == "")
@@ -70,7 +73,7 @@ def load_photos(dataset: str, split: str, data_dir: str | None = None) -> Labell
         split=split,
         labels=source.labels,
         left_out=left_out,
-        open_split=lambda other: load_photos(dataset, other, data_dir),
+        open_split=lambda other: load_photos(dataset, other, data_dir, cache_dir),
     )
 
 

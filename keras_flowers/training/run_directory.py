@@ -13,7 +13,7 @@ from keras_flowers.errors import UserError
 from keras_flowers.files import read_json
 from keras_flowers.inference.metadata import MODEL_FILE, SAVED_MODEL_PLACE, Metadata, read_metadata
 from keras_flowers.system import load_keras
-from keras_flowers.training.config import load_settings
+from keras_flowers.training.config import TrainConfig, load_settings
 
 if TYPE_CHECKING:
     import keras
@@ -273,16 +273,17 @@ def photos_of(
     from keras_flowers.training import data
 
     settings = run.settings if run else {}
+    cache_dir = Path(settings.get("cache_dir", TrainConfig.cache_dir)).expanduser()
     if sources:
-        return _photos_of_sources(sources, metadata, split, data_dir, label_map)
+        return _photos_of_sources(sources, metadata, split, data_dir, label_map, cache_dir)
     if dataset is None and run is not None and settings.get("data"):
-        return _photos_of_run(run, metadata, split or "test", data_dir)
+        return _photos_of_run(run, metadata, split or "test", data_dir, cache_dir)
     split = split or "test"
     if dataset is None:
         # With its configuration and version: another version may have other splits.
         dataset = data.name_to_read(str(metadata.provenance.get("dataset", DATASET)))
         data_dir = data_dir or settings.get("data_dir")
-    photos = data.load_photos(dataset, split, data_dir)
+    photos = data.load_photos(dataset, split, data_dir, cache_dir)
     if photos.labels != metadata.labels:
         raise UserError(
             f"{path} and {photos.dataset} name their classes differently: {len(metadata.labels)} "
@@ -298,18 +299,24 @@ def _photos_of_sources(
     split: str | None,
     data_dir: str | None,
     label_map: Sequence[str],
+    cache_dir: Path,
 ) -> data.LabelledPhotos:
     from keras_flowers.training.sources import open_photos
     from keras_flowers.training.sources.source import ALL
 
     photos = open_photos(
-        sources, data_dir=data_dir, label_map=label_map, labels=metadata.labels, divide=False
+        sources,
+        data_dir=data_dir,
+        label_map=label_map,
+        cache_dir=cache_dir,
+        labels=metadata.labels,
+        divide=False,
     )
     return photos.photos(split or ("test" if "test" in photos.counts else ALL))
 
 
 def _photos_of_run(
-    run: Run, metadata: Metadata, split: str, data_dir: str | None
+    run: Run, metadata: Metadata, split: str, data_dir: str | None, cache_dir: Path
 ) -> data.LabelledPhotos:
     """A split of the photos that a run was made of, as they were divided then."""
     from keras_flowers.training.sources import open_photos
@@ -320,7 +327,7 @@ def _photos_of_run(
         data_dir=data_dir or settings.get("data_dir"),
         category_names=settings.get("category_names"),
         label_map=settings.get("label_map", ()),
-        cache_dir=Path(settings["cache_dir"]).expanduser(),
+        cache_dir=cache_dir,
         division=run.split_path if run.split_path.is_file() else None,
         labels=metadata.labels,
     )

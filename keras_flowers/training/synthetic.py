@@ -105,7 +105,7 @@ def prepare(folder: Path) -> Path:
         _logger.warning(f"{path} is damaged: it is made again")
         path.unlink()
     if not path.exists():
-        train = data.load_photos(DATASET, "train", str(folder))
+        train = data.load_photos(DATASET, "train", str(folder), folder)
         pixels = data.some_pixels(train, _IMAGE_SIZE)
         # The first third of a MobileNet: random weights tell pictures apart there, while the
         # deeper layers need trained ones.

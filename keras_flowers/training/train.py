@@ -68,6 +68,8 @@ def train_model(config: TrainConfig) -> TrainResult:
 def _train(config: TrainConfig, run: Run) -> TrainResult:
     import tensorflow as tf
 
+    from keras_flowers.training.model import FEATURES, split_at
+
     started = time.monotonic()
     # Sums on several threads in a fixed order.
     tf.config.experimental.enable_op_determinism()
@@ -76,14 +78,16 @@ def _train(config: TrainConfig, run: Run) -> TrainResult:
     teacher = _load_teacher(resolved, splits)
     model = _build(resolved, splits)
     extractor_of = _extractors(config)
-    head = _features(resolved, splits, model, extractor_of)
+    extractor = extractor_of(split_at(model, FEATURES)[0])
+    head = _features(resolved, splits, extractor)
     history = _fit_head(resolved, model, head, run)
     if config.fine_tune is not None:
         rows = _fine_tune(resolved, splits, model, teacher, extractor_of, run)
         history += [{**row, "epoch": row["epoch"] + len(history)} for row in rows]
-        head = head._replace(validation=_validation_features(splits, model, extractor_of))
+        extractor = extractor_of(split_at(model, FEATURES)[0])
+        head = head._replace(validation=_validation_features(splits, extractor))
     temperature = _calibrate(config, model, head)
-    scores = _score(splits, model, head, extractor_of)
+    scores = _score(splits, model, head, extractor)
     seconds = time.monotonic() - started
     trained_on = {"split": splits.train.split, "photos": splits.train.count}
     result = TrainResult(run, resolved, trained_on, scores, temperature, seconds)
@@ -101,19 +105,20 @@ def _open_splits(config: TrainConfig) -> Splits:
     from keras_flowers.training.sources import open_photos
 
     wanted = (config.train_split, config.validation_split, config.test_split)
+    cache_dir = Path(config.cache_dir).expanduser()
     if config.data:
         photos = open_photos(
             config.data,
             data_dir=config.data_dir,
             category_names=config.category_names,
             label_map=config.label_map,
-            cache_dir=Path(config.cache_dir).expanduser(),
+            cache_dir=cache_dir,
             strict=config.strict,
         )
         train, validation, test = (photos.photos(split) for split in wanted)
     else:
         train, validation, test = (
-            data.load_photos(config.dataset, split, config.data_dir) for split in wanted
+            data.load_photos(config.dataset, split, config.data_dir, cache_dir) for split in wanted
         )
     if data.overlap(train, test) or data.overlap(validation, test):
         raise UserError(
@@ -193,31 +198,16 @@ def _extractors(config: TrainConfig) -> Callable[[keras.Model], FeatureExtractor
     return functools.partial(FeatureExtractor, seed=config.seed, folder=folder, run=run)
 
 
-def _features(
-    config: ResolvedConfig,
-    splits: Splits,
-    model: keras.Model,
-    extractor_of: Callable[[keras.Model], FeatureExtractor],
-) -> _Head:
+def _features(config: ResolvedConfig, splits: Splits, extractor: FeatureExtractor) -> _Head:
     """Runs the frozen base over the photos to learn from and to choose on."""
-    from keras_flowers.training.model import FEATURES, split_at
-
-    extractor = extractor_of(split_at(model, FEATURES)[0])
     train = extractor.features(splits.train, _views(config.asked))
-    if splits.validation is None:
-        return _Head(train, None)
-    return _Head(train, extractor.features(splits.validation, [View.FULL]))
+    return _Head(train, _validation_features(splits, extractor))
 
 
-def _validation_features(
-    splits: Splits, model: keras.Model, extractor_of: Callable[[keras.Model], FeatureExtractor]
-) -> CachedFeatures | None:
-    """Features through the base as it is after fine-tuning."""
-    from keras_flowers.training.model import FEATURES, split_at
-
+def _validation_features(splits: Splits, extractor: FeatureExtractor) -> CachedFeatures | None:
     if splits.validation is None:
         return None
-    return extractor_of(split_at(model, FEATURES)[0]).features(splits.validation, [View.FULL])
+    return extractor.features(splits.validation, [View.FULL])
 
 
 def _fit_head(config: ResolvedConfig, model: keras.Model, head: _Head, run: Run) -> History:
@@ -288,20 +278,17 @@ def _calibrate(config: TrainConfig, model: keras.Model, head: _Head) -> float:
 
 
 def _score(
-    splits: Splits,
-    model: keras.Model,
-    head: _Head,
-    extractor_of: Callable[[keras.Model], FeatureExtractor],
+    splits: Splits, model: keras.Model, head: _Head, extractor: FeatureExtractor
 ) -> dict[str, Scores]:
     """Scores by split: on validation, where there is one, and on test."""
     from keras_flowers.training import fit, metrics
     from keras_flowers.training.model import FEATURES, split_at
 
-    trunk, tail = split_at(model, FEATURES)
+    tail = split_at(model, FEATURES)[1]
     scores = {}
     if splits.validation is not None and head.validation is not None:
         scores[splits.validation.split] = metrics.score(*fit.predict_all(tail, head.validation))
     # Seen once: features of these photos are not worth the room.
-    examples = extractor_of(trunk).stream(splits.test, fit.ROWS)
+    examples = extractor.stream(splits.test, fit.ROWS)
     scores[splits.test.split] = metrics.score(*fit.predict(tail, examples))
     return scores

@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     with zipfile.ZipFile(path / "model.keras", "w"):
         pass
     add_to_archive(path / "model.keras", Metadata(("poppy", "rose"), (32, 32), PROVENANCE))
-    settings = {"data_dir": "/their/data", "test_split": "test", "overwrite": True}
+    settings = {"data_dir": "/their/data", "cache_dir": "/their/cache", "overwrite": True}
     (path / "config.json").write_text(json.dumps({"settings": settings}))
     (path / "tulips_int8.tflite").touch()
     return path
@@ -47,11 +47,11 @@ def test_run_knows_its_name_its_files_and_whether_it_is_finished(folder: Path) -
 
 def test_settings_and_metadata_are_read_once(folder: Path) -> None:
     run = Run.open(folder)
-    assert run.settings == {"data_dir": "/their/data", "test_split": "test"}
+    assert run.settings == {"data_dir": "/their/data", "cache_dir": "/their/cache"}
     assert run.metadata.labels == ("poppy", "rose")
     for path in (run.config_path, run.model_path):
         path.unlink()
-    assert run.settings["test_split"] == "test"
+    assert run.settings["data_dir"] == "/their/data"
     assert run.metadata.image_size == (32, 32)
 
 
@@ -99,7 +99,8 @@ def test_photos_are_those_of_the_version_and_folder_of_the_training(
     run = Run.open(folder)
     run.photos("test[:2]")
     run.photos("train", "/elsewhere")
+    cache = Path("/their/cache")
     assert asked == [
-        ("a_set/a_config:1.2.3", "test[:2]", "/their/data"),
-        ("a_set/a_config:1.2.3", "train", "/elsewhere"),
+        ("a_set/a_config:1.2.3", "test[:2]", "/their/data", cache),
+        ("a_set/a_config:1.2.3", "train", "/elsewhere", cache),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from keras_flowers.errors import UserError
 from keras_flowers.training.sources import splits as splitting
 from keras_flowers.training.sources.duplicates import group_duplicates
-from keras_flowers.training.sources.inspection import Inspection, inspect, joined
+from keras_flowers.training.sources.inspection import Inspection, inspect_split, joined
 from keras_flowers.training.sources.label_map import LEAVE_OUT, map_labels
 from keras_flowers.training.sources.left_out import LeftOut, check_unreadable
 from keras_flowers.training.sources.photo_set import PhotoSet, Piece
@@ -92,13 +91,15 @@ def join_sources(
         UserError: Labels do not fit, too many photos cannot be read, or too few are left.
     """
     ours, maps = _map_all(sources, label_maps, labels)
-    rows = _look(sources, maps, cache_dir)
+    brought = [set(source.counts) & set(SPLITS) for source in sources]
+    to_divide = [divide and splits != set(SPLITS) for splits in brought]
+    # Near duplicates of photos that stay where they are need not be known.
+    rows = _look(sources, maps, cache_dir, with_looks=any(to_divide))
     _leave_out_unreadable(rows, strict)
     rows.sides[rows.names == LEAVE_OUT] = ""
     rows.sides[(rows.names == UNKNOWN) & (rows.sides != "")] = UNKNOWN
-    brought = [set(source.counts) & set(SPLITS) for source in sources]
     for number, source in enumerate(sources):
-        if brought[number] == set(SPLITS) or not divide:
+        if not to_divide[number]:
             continue
         own = (rows.source_of == number) & ~np.isin(rows.sides, ("", UNKNOWN))
         if number and not brought[number] and brought[0] == set(SPLITS):
@@ -150,21 +151,18 @@ def _map_all(
 
 
 def _look(
-    sources: Sequence[Source], maps: Sequence[Mapping[str, str]], cache_dir: Path | None
+    sources: Sequence[Source],
+    maps: Sequence[Mapping[str, str]],
+    cache_dir: Path | None,
+    with_looks: bool,
 ) -> _Rows:
     """All photos of all sources, each looked into, in the splits that the sources bring."""
-    pieces = [
-        Piece(number, split, source.photos(split))
-        for number, source in enumerate(sources)
-        for split, count in source.counts.items()
-        if count
-    ]
-    found_in = []
-    for piece in pieces:
-        source = sources[piece.source]
-        key = hashlib.sha256(repr((source.location, piece.split)).encode()).hexdigest()[:20]
-        cache = None if cache_dir is None else cache_dir / "inspected" / f"{key}.npz"
-        found_in.append(inspect(piece.photos, source.name, cache))
+    pieces, found_in = [], []
+    for number, source in enumerate(sources):
+        for split in [split for split, count in source.counts.items() if count]:
+            photos, found = inspect_split(source, split, cache_dir, with_looks=with_looks)
+            pieces.append(Piece(number, split, photos))
+            found_in.append(found)
     counts = [len(found.digests) for found in found_in]
     names = [
         maps[piece.source].get(label, label)

@@ -42,6 +42,11 @@ class StoredPhotos(Protocol):
         ...
 
     @property
+    def labels(self) -> Sequence[str] | None:
+        """The label of each; None where only `contents` tells."""
+        ...
+
+    @property
     def groups(self) -> Sequence[str] | None:
         """What each belongs to (a plant, a burst), "" for nothing; None where nobody knows."""
         ...

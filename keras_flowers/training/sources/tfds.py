@@ -6,6 +6,7 @@ before.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from keras_flowers.training.sources.source import Read
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+_AT_A_TIME = 16  # photos whose bytes are read together
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,11 @@ class TfdsPhotos:
         return [f"{files} {place}" for place in self.places]
 
     @property
+    def labels(self) -> None:
+        """They stand in the records, beside the photos."""
+        return None
+
+    @property
     def groups(self) -> None:
         """Not known."""
         return None
@@ -113,8 +121,14 @@ class TfdsPhotos:
         if not wanted:
             return
         names = self.builder.info.features["label"].names
-        for example in self._chosen(wanted).as_numpy_iterator():
-            yield names[example["label"]], lambda data=example["image"]: bytes(data)  # type: ignore[misc]
+        from keras_flowers.training.sources.labelled import without_autotune
+
+        pairs = self._chosen(wanted).map(lambda example: (example["image"], example["label"]))
+        # Some at a time, which halves the time; not more, since photos may be large.
+        batches = pairs.batch(_AT_A_TIME).with_options(without_autotune())
+        for files, labels in batches.as_numpy_iterator():
+            for data, label in zip(files, labels.tolist(), strict=True):
+                yield names[label], functools.partial(bytes, data)
 
     def records(self, wanted: Sequence[int]) -> tf.data.Dataset:
         """As `StoredPhotos.records`."""

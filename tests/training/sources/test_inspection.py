@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import bad_photos
 import numpy as np
@@ -14,6 +15,8 @@ from keras_flowers.errors import UserError
 from keras_flowers.inference import image
 
 pytest.importorskip("tensorflow", reason="training needs TensorFlow")
+
+import tensorflow as tf
 
 from keras_flowers.training import data
 from keras_flowers.training.sources import inspection, open_photos
@@ -101,7 +104,12 @@ def test_only_new_and_changed_photos_are_looked_into(
         bad_photos.picture((40 * one, 90, 200)).save(tmp_path / f"{one}.jpg")
     looked_into = []
     check = inspection._check
-    monkeypatch.setattr(inspection, "_check", lambda read: looked_into.append(read) or check(read))
+
+    def count_and_check(read: Any, with_look: bool) -> Any:
+        looked_into.append(read)
+        return check(read, with_look)
+
+    monkeypatch.setattr(inspection, "_check", count_and_check)
     names = [f"{one}.jpg" for one in range(4)]
     cache = tmp_path / "cache" / "x.npz"
     first = inspection.inspect(FilePhotos(tmp_path, names, ["x"] * 4), "n", cache)
@@ -112,10 +120,100 @@ def test_only_new_and_changed_photos_are_looked_into(
     assert len(looked_into) == 4 + 3
     assert second.digests[[0, 2, 3]].tolist() == first.digests[[0, 2, 3]].tolist()
     assert second.digests[1] == second.digests[5]
+    # What some photos are asked for leaves what is known of the others.
+    some = inspection.inspect(FilePhotos(tmp_path, ["4.jpg", "0.jpg"], ["x"] * 2), "n", cache)
+    assert some.digests.tolist() == second.digests[[4, 0]].tolist()
+    (tmp_path / "6.jpg").write_bytes(b"no photo")
+    inspection.inspect(FilePhotos(tmp_path, ["6.jpg"], ["y"]), "n", cache)
+    assert len(looked_into) == 7 + 1
+    names.append("6.jpg")
+    again = inspection.inspect(FilePhotos(tmp_path, names, ["x"] * 7), "n", cache)
+    assert again.digests[:6].tolist() == second.digests.tolist()
+    assert [bool(reason) for reason in again.reasons] == [False] * 6 + [True]
+    assert len(looked_into) == 8
     cache.write_bytes(cache.read_bytes()[:200])
-    third = inspection.inspect(FilePhotos(tmp_path, names, ["x"] * 6), "n", cache)
-    assert third.digests.tolist() == second.digests.tolist()
-    assert len(looked_into) == 7 + 6
+    third = inspection.inspect(FilePhotos(tmp_path, names, ["x"] * 7), "n", cache)
+    assert third.digests.tolist() == again.digests.tolist()
+    assert len(looked_into) == 8 + 7
+
+
+def test_looks_are_made_only_where_near_duplicates_are_searched(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    Image.fromarray(noise).resize((64, 64)).save(tmp_path / "noise.jpg")
+    Image.fromarray(noise).resize((64, 64)).save(tmp_path / "noise.png")
+    photos = FilePhotos(tmp_path, ["noise.jpg", "noise.png"], ["x", "x"])
+    cache = tmp_path / "cache.npz"
+    without = inspection.inspect(photos, "n", cache, with_looks=False)
+    # A photo that is decoded anyway has one at no cost.
+    assert without.has_look.tolist() == [False, True]
+    found = inspection.inspect(photos, "n", cache, with_looks=True)
+    assert found.has_look.all()
+    assert found.looks.tolist() == inspection.inspect(photos, "n").looks.tolist()
+    assert found.digests.tolist() == without.digests.tolist()
+    assert found.routes.tolist() == without.routes.tolist() == [inspection.FAST, inspection.PILLOW]
+    # And it is kept.
+    again = inspection.inspect(photos, "n", cache, with_looks=False)
+    assert again.looks.tolist() == found.looks.tolist()
+
+
+def test_what_is_kept_holds_no_labels_that_a_table_has_changed_since(tmp_path: Path) -> None:
+    names = [f"{one}.jpg" for one in range(2)]
+    for one, name in enumerate(names):
+        bad_photos.picture((40 * one, 90, 200)).save(tmp_path / name)
+    cache = tmp_path / "cache.npz"
+    first = inspection.inspect(FilePhotos(tmp_path, names, ["aster", "rose"]), "n", cache)
+    assert first.labels.tolist() == ["aster", "rose"]
+    corrected = inspection.inspect(FilePhotos(tmp_path, names, ["rose", "rose"]), "n", cache)
+    assert corrected.labels.tolist() == ["rose", "rose"]
+
+
+def test_full_disk_ends_no_inspection(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bad_photos.picture((90, 160, 40)).save(tmp_path / "plain.jpg")
+    (tmp_path / "file").write_text("")
+    photos = FilePhotos(tmp_path, ["plain.jpg"], ["x"])
+    found = inspection.inspect(photos, "own", tmp_path / "file" / "cache.npz")
+    assert found.reasons.tolist() == [""]
+    assert "what was found in the photos of own is not kept (File exists)" in caplog.text
+
+
+def test_damaged_photo_is_found_without_decoding_it_whole(tmp_path: Path) -> None:
+    """Whatever happened to a file: what the quick look lets pass, the decoder of training takes."""
+    random = np.random.default_rng(0)
+    noise = Image.fromarray(random.integers(0, 256, (9, 12, 3)).astype(np.uint8))
+    options: list[dict[str, Any]] = [
+        {},
+        {"progressive": True},
+        {"subsampling": 0},
+        {"restart_marker_blocks": 4},
+        {"quality": 30, "optimize": True},
+    ]
+    files = [bad_photos.encode(noise.resize((90, 70)), "JPEG", **one) for one in options]
+    surely = 0
+    for number in range(900):
+        data = bytearray(files[number % len(files)])
+        place = int(random.integers(2, len(data)))
+        if number % 3 == 0:  # as often in the header, which is short
+            place = int(random.integers(2, data.find(b"\xff\xda") + 14))
+        damage = number // 15 % 6
+        if damage == 0:
+            data[place] = random.integers(256)
+        elif damage == 1:
+            data[place : place + 2] = bytes([0xFF, random.integers(256)])
+        elif damage == 2:
+            del data[place:]
+        elif damage == 3:
+            data[place:] = b"\xff\xd9"
+        elif damage == 4:
+            data[place : place + 40] = bytes(40)
+        elif damage == 5:
+            data[place:place] = random.bytes(20)
+        if inspection._is_surely_readable(bytes(data)):
+            surely += 1
+            for ratio in (1, 8):
+                tf.io.decode_jpeg(bytes(data), channels=3, ratio=ratio)
+    assert surely >= 150
+    for whole in (files[0], files[2], files[4]):
+        assert inspection._is_surely_readable(whole)
 
 
 def test_exif_that_cannot_be_read_turns_nothing(

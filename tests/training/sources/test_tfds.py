@@ -19,7 +19,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from keras_flowers.training import data, tf_image
-from keras_flowers.training.sources import open_photos, open_source
+from keras_flowers.training.sources import inspection, open_photos, open_source
 
 
 def jpeg(number: int) -> bytes:
@@ -92,6 +92,32 @@ def test_damaged_photos_of_a_data_set_are_left_out_and_named(
     labels = np.concatenate([labels for _, labels in batches])
     assert labels.tolist() == [n % 2 for n in range(20) if n not in (2, 3)]
     assert "2 of 20 photos of damaged_flowers/1.0.0 train cannot be read" in capsys.readouterr().err
+
+
+def test_photo_of_a_data_set_is_looked_into_once_whatever_asks_for_it(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_into = []
+    check = inspection._check
+
+    def count_and_check(*arguments: Any) -> Any:
+        looked_into.append(arguments)
+        return check(*arguments)
+
+    monkeypatch.setattr(inspection, "_check", count_and_check)
+    train = data.load_photos("damaged_flowers", "train", str(data_dir), tmp_path)
+    assert len(looked_into) == 20
+    some = data.load_photos("damaged_flowers", "test[:25%]+train", str(data_dir), tmp_path)
+    assert len(looked_into) == 20 + 5
+    assert some.digests.tolist()[5:] == train.digests.tolist()
+    assert [one.place for one in some.left_out] == [one.place for one in train.left_out]
+    # To divide photos, near duplicates are searched: each is decoded, once.
+    whole = open_photos(["tfds:damaged_flowers"], data_dir=str(data_dir), cache_dir=tmp_path)
+    assert len(looked_into) == 25 + 38  # what cannot be read has no look
+    again = open_photos(["tfds:damaged_flowers"], data_dir=str(data_dir), cache_dir=tmp_path)
+    data.load_photos("damaged_flowers", "train+test", str(data_dir), tmp_path)
+    assert len(looked_into) == 63
+    assert again.as_csv() == whole.as_csv()
 
 
 def test_missing_split_of_a_data_set_is_taken_from_train(data_dir: Path) -> None:
