@@ -166,6 +166,9 @@ def test_server_that_does_not_answer_is_given_up(
     with pytest.raises(UserError, match="www.robots.ox.ac.uk cannot be reached: no answer in 0 s"):
         check_available(["oxford_flowers102"], str(tmp_path))
     ended.set()
+    for thread in threading.enumerate():
+        if thread.name.endswith("(connect)"):
+            thread.join(10)  # or it would try the next port in another test
 
 
 def test_behind_a_proxy_the_proxy_is_reached(
@@ -175,6 +178,11 @@ def test_behind_a_proxy_the_proxy_is_reached(
     with pytest.raises(UserError, match="www.robots.ox.ac.uk cannot be reached"):
         check_available(["oxford_flowers102"], str(tmp_path))
     assert no_network == [("proxy.garden", 3128)]
+    no_network.clear()
+    monkeypatch.setenv("https_proxy", "http://proxy.garden")
+    with pytest.raises(UserError, match="www.robots.ox.ac.uk cannot be reached"):
+        check_available(["oxford_flowers102"], str(tmp_path))
+    assert no_network == [("proxy.garden", 80)]
     monkeypatch.setenv("no_proxy", "ox.ac.uk")
     with pytest.raises(UserError, match="www.robots.ox.ac.uk cannot be reached"):
         check_available(["oxford_flowers102"], str(tmp_path))

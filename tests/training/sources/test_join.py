@@ -90,6 +90,17 @@ def test_split_without_photos_is_refused(tmp_path: Path) -> None:
         open_photos([str(tmp_path)])
 
 
+def test_splits_know_each_other_and_how_all_was_divided(tmp_path: Path) -> None:
+    photos = open_photos([str(fill(tmp_path / "own", {"rose": 6, "aster": 6}))])
+    train = photos.photos("train")
+    assert (train.dataset, train.split, train.labels) == ("own", "train", ("aster", "rose"))
+    test = train.of_split("test[:1]")
+    assert (test.count, test.split) == (1, "test[:1]")
+    assert train.division is not None
+    assert train.division() == photos.as_csv()
+    assert train.left_out == photos.left_out
+
+
 def test_all_photos_of_a_model_are_one_split_where_nothing_is_to_be_learned(tmp_path: Path) -> None:
     folder = fill(tmp_path / "own", {"rose": 4, "aster": 4, "unknown": 2})
     photos = open_photos([str(folder)], labels=("aster", "poppy", "rose"), divide=False)
