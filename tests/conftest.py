@@ -123,6 +123,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_browser_in_verify() -> Iterator[None]:
+    """Leaves the browser out of `verify`, where each start takes seconds; a test brings it back."""
+    from keras_flowers.export import artifacts
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(artifacts, "has_browser", lambda: False)
+        yield
+
+
 @pytest.fixture
 def page(browser: Browser, site: Site) -> Iterator[Page]:
     """The page, opened for the first time, its model loaded; nothing may leave its origin."""

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_flowers.errors import UserError, reason_of
+from keras_flowers.export import site
+from keras_flowers.export.browser import InBrowser, find_browser, models_in_browser
 from keras_flowers.export.limits import MEDIAPIPE, Limits
 from keras_flowers.inference import image
 from keras_flowers.inference.classifier import load_classifier
@@ -26,6 +28,10 @@ KERAS = "Keras"
 
 MEDIAPIPE_PHOTOS = 200
 """How many photos MediaPipe is shown: it takes several times as long as the others."""
+
+
+BROWSER_PHOTOS = 200
+"""How many photos a browser is shown: once as pixels, once as a file."""
 
 
 class Batch(NamedTuple):
@@ -70,7 +76,8 @@ class Artifact(NamedTuple):
         once: What is timed, with a batch of one photo.
         reference: The artifact whose own reading it is compared with; None: the best version.
         photos: How many photos it is shown, at most.
-        in_graph_only: Whether only photos that TensorFlow's graph reads count for it.
+        in_graph_only: Whether only photos that TensorFlow's graph reads count for it: a browser,
+            too, reads these.
     """
 
     name: str
@@ -225,6 +232,56 @@ def load_mediapipe(
         classify,
         reference=tflite_name,
         photos=MEDIAPIPE_PHOTOS,
+    )
+
+
+def has_browser() -> bool:
+    """Whether Chromium and Playwright are installed, and the page was built."""
+    return find_browser() is not None and site.is_built()
+
+
+def load_in_browser(
+    versions: Sequence[tuple[Path, str, Limits]],
+    labels: Sequence[str],
+    stack: contextlib.ExitStack,
+) -> list[Artifact]:
+    """Loads TFLite files into the page, as whoever opens it in a browser does.
+
+    Args:
+        versions: For each its path, the artifact that runs the same file with our predictor, and
+            what is demanded of the answers.
+        labels: In whose order the answers are to come.
+        stack: Closes the browser.
+
+    Raises:
+        UserError: The browser does not start, or the page cannot use a file.
+    """
+    paths = [path for path, _, _ in versions]
+    found = stack.enter_context(models_in_browser(paths))
+    return [
+        _in_browser(path, tflite_name, limits, model, _order(path, model.labels, labels))
+        for (path, tflite_name, limits), model in zip(versions, found, strict=True)
+    ]
+
+
+def _in_browser(
+    path: Path, tflite_name: str, limits: Limits, model: InBrowser, order: list[int]
+) -> Artifact:
+    def answer(batch: Batch) -> Answer:
+        return Answer(
+            model.classify_pixels(batch.pixels)[:, order],
+            model.classify_files(batch.files)[:, order],
+        )
+
+    return Artifact(
+        f"browser {tflite_name.removeprefix('TFLite ')}",
+        path,
+        limits,
+        answer,
+        lambda batch: model.classify_files(batch.files),
+        reference=tflite_name,
+        photos=BROWSER_PHOTOS,
+        in_graph_only=True,
     )
 
 

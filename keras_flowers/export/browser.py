@@ -7,9 +7,10 @@ import contextlib
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,8 +48,9 @@ async ([photos, isPixels]) => {
   for (const photo of photos) {
     const bytes = Uint8Array.from(atob(photo), (letter) => letter.charCodeAt(0));
     const given = isPixels ? bytes : new Blob([bytes]);
-    const { probabilities } = await classifier().classify(given);
-    rows.push([...probabilities]);
+    // What is refused gets nothing, which is NaN in Python.
+    const answered = await classifier().classify(given).catch(() => undefined);
+    rows.push(answered ? [...answered.probabilities] : classifier().facts.labels.map(() => null));
   }
   return rows;
 }
@@ -130,7 +132,7 @@ class BrowserClassifier:
             files: Their contents.
 
         Returns:
-            float32 [N, classes], in the order of `labels`.
+            float32 [N, classes], in the order of `labels`; NaN for a photo that the page refuses.
         """
         return self._classify(files, is_pixels=False)
 
@@ -150,7 +152,7 @@ class BrowserClassifier:
         return np.frombuffer(base64.b64decode(self._ask(_READ, _as_text(file))), np.uint8)
 
     def _classify(self, contents: Sequence[bytes], *, is_pixels: bool) -> Probabilities:
-        rows: list[list[float]] = []
+        rows: list[list[float | None]] = []
         for start in range(0, len(contents), _PHOTOS_AT_A_TIME):
             some = contents[start : start + _PHOTOS_AT_A_TIME]
             rows += self._ask(_CLASSIFY, [[_as_text(one) for one in some], is_pixels])
@@ -180,6 +182,55 @@ def classifier_in(browser: Browser, model: Path) -> Iterator[BrowserClassifier]:
         page = context.new_page()
         page.goto(address)
         yield BrowserClassifier(page)
+
+
+class InBrowser(NamedTuple):
+    """The page with one model, in a browser that is driven by another thread.
+
+    Attributes:
+        labels: The names of the classes.
+        classify_files: As that of `BrowserClassifier`.
+        classify_pixels: As that of `BrowserClassifier`.
+    """
+
+    labels: list[str]
+    classify_files: Callable[[Sequence[bytes]], Probabilities]
+    classify_pixels: Callable[[npt.NDArray[np.uint8]], Probabilities]
+
+
+@contextlib.contextmanager
+def models_in_browser(models: Sequence[Path]) -> Iterator[list[InBrowser]]:
+    """The page with each of some models, for a caller of any kind.
+
+    A thread of its own drives the browser, since Playwright refuses one in which an event loop
+    runs, such as a notebook's, or in which it runs already.
+
+    Args:
+        models: `.tflite` files.
+
+    Raises:
+        UserError: No browser starts, or the page cannot use a model.
+    """
+    with ThreadPoolExecutor(1) as thread, contextlib.ExitStack() as stack:
+
+        def open_all() -> list[BrowserClassifier]:
+            browser = stack.enter_context(started_browser())
+            return [stack.enter_context(classifier_in(browser, model)) for model in models]
+
+        def through_thread(function: Callable[[Any], Probabilities]) -> Callable[[Any], Any]:
+            return lambda photos: thread.submit(function, photos).result()
+
+        try:
+            yield [
+                InBrowser(
+                    one.labels,
+                    through_thread(one.classify_files),
+                    through_thread(one.classify_pixels),
+                )
+                for one in thread.submit(open_all).result()
+            ]
+        finally:
+            thread.submit(stack.close).result()
 
 
 def _as_text(content: bytes) -> str:

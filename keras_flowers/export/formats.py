@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from keras_flowers.errors import UserError
-from keras_flowers.export.limits import EXACT, LOOSE_SHARE, Limits
+from keras_flowers.export.limits import BROWSER, BROWSER_INT8, EXACT, LOOSE_SHARE, Limits
 from keras_flowers.training.run_directory import Run
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Format:
         load: Makes the artifacts of a file for `verify`: its path, what to call it, the labels in
             whose order the answers are to come, and the limits.
         limits: What `verify` demands of its answers.
+        browser_limits: What it demands of the page in a browser with such a file; None where the
+            page takes none.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Format:
     write: Write
     load: Load
     limits: Limits
+    browser_limits: Limits | None = None
 
 
 def _write_saved_model(model: keras.Model, run: Run, path: Path, data_dir: str | None) -> None:
@@ -77,7 +80,7 @@ def _load_tflite(
     return load_tflite(path, name, labels, limits)
 
 
-def _tflite(variant: str, limits: Limits) -> Format:
+def _tflite(variant: str, limits: Limits, browser_limits: Limits = BROWSER) -> Format:
     return Format(
         variant,
         f"TFLite {variant}",
@@ -85,6 +88,7 @@ def _tflite(variant: str, limits: Limits) -> Format:
         functools.partial(_write_tflite, variant),
         _load_tflite,
         limits,
+        browser_limits,
     )
 
 
@@ -108,6 +112,7 @@ FORMATS = (
             bytes_of_base={"MobileNetV2": 3_000_000},
             loose_on_few=True,
         ),
+        BROWSER_INT8,
     ),
 )
 """All formats, those first whose answers are the closest to the Keras model's."""

@@ -56,3 +56,10 @@ EXACT = Limits(difference=1e-3)
 
 MEDIAPIPE = Limits(agreement=0.98, loose_on_few=True)
 """Of MediaPipe, compared with our predictor on the same file."""
+
+BROWSER = Limits(agreement=0.99, difference=1e-3, loose_on_few=True)
+"""Of the page in a browser with a float model, compared with our predictor: on the same pixels, and
+on the same file, which the browser decodes itself."""
+
+BROWSER_INT8 = Limits(agreement=0.99, loose_on_few=True)
+"""The same with whole numbers, of which one that is rounded otherwise is worth 0.004."""

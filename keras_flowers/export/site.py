@@ -53,6 +53,11 @@ class Site:
         return self.service_worker if path == _SERVICE_WORKER else self.files[path].read_bytes()
 
 
+def is_built() -> bool:
+    """Whether the page was built."""
+    return (_BUILT / _SERVICE_WORKER).is_file()
+
+
 def load_site(model: Path | None = None) -> Site:
     """The page with a model.
 
@@ -64,7 +69,7 @@ def load_site(model: Path | None = None) -> Site:
     """
     model = default_model() if model is None else model
     _check_model(model)
-    if not (_BUILT / _SERVICE_WORKER).is_file():
+    if not is_built():
         raise UserError(_how_to_build(_PACKAGE.parent))
     files = {
         path.relative_to(_BUILT).as_posix(): path

@@ -143,7 +143,7 @@ def _compare_all(
             )
     broken = [sentence for row in rows for sentence in exceeded(row)]
     unlike = len(in_graph) - sum(in_graph)
-    if unlike and any(one.in_graph_only for one in artifacts):
+    if unlike and any(one.name.endswith(" image_bytes") for one in artifacts):
         notes.append(
             f"{unlike} of the photos do not count for SavedModel image_bytes: TensorFlow's graph "
             "does not know their format or ignores their colour profile."
@@ -165,7 +165,12 @@ def _load(
     Raises:
         UserError: There is nothing to compare the first version with.
     """
-    from keras_flowers.export.artifacts import has_mediapipe, load_mediapipe
+    from keras_flowers.export.artifacts import (
+        has_browser,
+        has_mediapipe,
+        load_in_browser,
+        load_mediapipe,
+    )
 
     best = versions[0]
     labels = best.metadata.labels
@@ -180,6 +185,13 @@ def _load(
             for version in versions
             if version.path.suffix == ".tflite"
         ]
+    for_browser = [
+        (version.path, version.name, version.browser_limits)
+        for version in versions
+        if version.browser_limits is not None
+    ]
+    if for_browser and has_browser():
+        artifacts += load_in_browser(for_browser, labels, stack)
     references = [artifact.name for artifact in loaded[0]]
     if len(artifacts) == len(references):
         folder = best.path.parent
@@ -284,7 +296,7 @@ def _measure(
     return Row(
         name=artifact.name,
         reference=compared,
-        same_pixels=_compare(answer.same_pixels, reference.same_pixels),
+        same_pixels=_compare(answer.same_pixels, answers[compared].same_pixels),
         own_reading=_compare(answer.own_reading, answers[compared].own_reading, counts),
         labelled=len(labelled),
         correct=correct,
@@ -341,7 +353,7 @@ def _milliseconds(artifact: Artifact, batch: Batch) -> float:
 
 
 def _notes(artifacts: Sequence[Artifact]) -> list[str]:
-    from keras_flowers.export.artifacts import MEDIAPIPE_PHOTOS
+    from keras_flowers.export.artifacts import BROWSER_PHOTOS, MEDIAPIPE_PHOTOS
 
     notes = [
         "agrees: the share of photos that get the same name. differ: how many get another one. "
@@ -349,8 +361,8 @@ def _notes(artifacts: Sequence[Artifact]) -> list[str]:
         "limit: what is allowed of the figure before it.",
         "same pixels: as Pillow reads them. Files are read by Keras as in training, by the "
         "SavedModel in its graph, and for TFLite by our predictor, through Pillow.",
-        "ms: median for one photo on all cores, from pixels, but from the file for image_bytes and "
-        "MediaPipe.",
+        "ms: median for one photo on all cores, from pixels, but from the file for image_bytes, "
+        "MediaPipe and a browser.",
     ]
     if any(artifact.name.startswith("MediaPipe ") for artifact in artifacts):
         notes.append(
@@ -359,4 +371,9 @@ def _notes(artifacts: Sequence[Artifact]) -> list[str]:
         )
     elif any(artifact.path.suffix == ".tflite" for artifact in artifacts):
         notes.append("MediaPipe is not installed: the TFLite files were not checked with it.")
+    if any(artifact.name.startswith("browser ") for artifact in artifacts):
+        notes.append(
+            f"browser: what keras-flowers page serves, in Chromium, shown the first {BROWSER_PHOTOS} "
+            "photos as pixels and as files, and compared with our predictor on the same."
+        )
     return notes

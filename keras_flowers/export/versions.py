@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from keras_flowers.export.artifacts import KERAS, load_keras, load_tflite
 from keras_flowers.export.formats import FORMATS, Load
-from keras_flowers.export.limits import Limits
+from keras_flowers.export.limits import BROWSER, Limits
 from keras_flowers.inference.metadata import Metadata, read_metadata
 from keras_flowers.training.run_directory import Run
 
@@ -21,6 +21,7 @@ class Version(NamedTuple):
         metadata: Labels, image size and provenance, as it carries them.
         load: Makes its artifacts; as `Format.load`.
         limits: What is demanded of its answers.
+        browser_limits: The same of the page in a browser; None where the page does not take it.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Version(NamedTuple):
     metadata: Metadata
     load: Load
     limits: Limits
+    browser_limits: Limits | None = None
 
 
 def find_versions(run: Run) -> list[Version]:
@@ -55,7 +57,8 @@ def find_versions(run: Run) -> list[Version]:
         format_ = next((one for one in FORMATS if one.variant == variant), None)
         load = load_tflite if format_ is None else format_.load
         limits = Limits() if format_ is None else format_.limits
-        found.append(Version(name, path, metadata, load, limits))
+        in_browser = BROWSER if format_ is None else format_.browser_limits
+        found.append(Version(name, path, metadata, load, limits, in_browser))
     return found
 
 
