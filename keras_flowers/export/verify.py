@@ -373,7 +373,8 @@ def _notes(artifacts: Sequence[Artifact]) -> list[str]:
         notes.append("MediaPipe is not installed: the TFLite files were not checked with it.")
     if any(artifact.name.startswith("browser ") for artifact in artifacts):
         notes.append(
-            f"browser: what keras-flowers page serves, in Chromium, shown the first {BROWSER_PHOTOS} "
-            "photos as pixels and as files, and compared with our predictor on the same."
+            "browser: what keras-flowers page serves, in Chromium, shown the first "
+            f"{BROWSER_PHOTOS} photos as pixels and as files, and compared with our predictor on "
+            "the same."
         )
     return notes
