@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import json
 import sys
 from collections.abc import Iterator
@@ -76,10 +74,12 @@ class Rows:
         self._photo_width = photo_width
         self._name_width = name_width
         self._count = 0
-        self._csv = csv.writer(file, lineterminator="\n")
         if format == "csv":
+            import csv  # here, since it would slow down the naming of a photo by as much
+
+            self._csv = csv.writer(file, lineterminator="\n")
             names = [f"{key}_{n}" for n in range(2, top_k + 1) for key in ("name", "probability")]
-            taken = [field.name for field in dataclasses.fields(CaptureInfo)]
+            taken = CaptureInfo._fields
             self._csv.writerow(["photo", "name", "probability", *names, *taken, "error"])
 
     def __enter__(self) -> Rows:
@@ -94,7 +94,7 @@ class Rows:
         if self._format == "csv":
             top = self._top(answer)
             cells = [cell for pair in top for cell in pair] or [""] * (2 * self._top_k)
-            taken = dataclasses.asdict(answer.taken).values()
+            taken = answer.taken
             self._csv.writerow([answer.photo.name, *cells, *taken, answer.error])
         elif self._format == "text":
             print(self._line(answer), file=self._file)
@@ -127,7 +127,7 @@ class Rows:
             "name": name,
             "probability": probability,
             "top": [{"name": name, "probability": p} for name, p in top],
-            **dataclasses.asdict(answer.taken),
+            **answer.taken._asdict(),
             "error": answer.error or None,
         }
 

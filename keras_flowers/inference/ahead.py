@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
@@ -29,6 +31,8 @@ def read_ahead(
     Yields:
         Batches of `PHOTOS_AT_A_TIME` items, in their order, each with what reading gives or raises.
     """
+    from concurrent.futures import ThreadPoolExecutor  # here: one photo needs no threads
+
     items = iter(items)
     pool = ThreadPoolExecutor(workers)
     batches: deque[list[tuple[Item, Future[Read]]]] = deque()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import glob
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,13 +19,15 @@ from keras_flowers.inference.image import MAX_BYTES, Pixels, Source, read_pixels
 from keras_flowers.inference.prediction import Prediction
 from keras_flowers.inference.text import printable
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 STDIN = "-"
 
 _MODEL_SUFFIXES = frozenset({".tflite", ".keras", ".h5", ".hdf5", ".pb", ".pt", ".pth", ".onnx"})
 
 
-@dataclass(frozen=True)
-class PhotoInput:
+class PhotoInput(NamedTuple):
     """A photo to name.
 
     Attributes:
@@ -40,8 +39,7 @@ class PhotoInput:
     source: Source | UserError
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What there is to say about one photo: a prediction, or in `error` why there is none."""
 
     photo: PhotoInput
@@ -94,7 +92,10 @@ def find_inputs(arguments: Sequence[str]) -> list[PhotoInput]:
 def _expanded(arguments: Sequence[str]) -> Iterator[str]:
     for argument in arguments:
         matches: list[str] = []
-        if glob.has_magic(argument) and not os.path.lexists(argument):
+        # What `glob` gives a meaning. Imported here, since a photo's name seldom has any of these.
+        if set(argument) & set("*?[") and not os.path.lexists(argument):
+            import glob
+
             matches = sorted(glob.glob(argument, recursive=True))
         yield from matches or [argument]
 
@@ -152,4 +153,4 @@ def _answers(
         if answer.error:
             yield answer
         else:
-            yield dataclasses.replace(answer, prediction=next(predictions))
+            yield answer._replace(prediction=next(predictions))

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import io
 import os
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import ExifTags, Image
 
 from keras_flowers.inference.image import Photo, silence_pillow
 
 
-@dataclass(frozen=True)
-class CaptureInfo:
+class CaptureInfo(NamedTuple):
     """When and where a photo was taken; None for what the file does not say.
 
     Attributes:

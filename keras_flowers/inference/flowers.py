@@ -36,14 +36,12 @@ geranium, the lilac hibiscus and the Mexican sunflower.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 Rank: TypeAlias = Literal["species", "hybrid", "cultivar group", "genus", "family"]
 
 
-@dataclass(frozen=True)
-class Flower:
+class Flower(NamedTuple):
     """One class of the data set.
 
     Attributes:

@@ -8,9 +8,8 @@ import os
 import queue
 import signal
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,9 @@ from keras_flowers.errors import UserError, reason_of
 from keras_flowers.inference.metadata import MAX_SIDE
 from keras_flowers.inference.scaling import Scaling
 from keras_flowers.system import available_cores, standard_error_held_back
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 LOAD_SECONDS = 8
 """A model that takes longer to load is damaged: one of 250 MB takes a fraction of a second."""
@@ -161,7 +163,12 @@ class _Crew:
         self.idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(workers):
             self.idle.put(_interpreter(content, threads))
-        self.pool = ThreadPoolExecutor(workers) if workers > 1 else None
+        self.pool: ThreadPoolExecutor | None = None
+        if workers > 1:
+            # Here, since a single photo needs no threads.
+            from concurrent.futures import ThreadPoolExecutor
+
+            self.pool = ThreadPoolExecutor(workers)
 
     def __del__(self) -> None:
         if os.getpid() != self.process:
