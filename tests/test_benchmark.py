@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from keras_flowers.errors import UserError
 from tools.benchmark import __main__ as command
-from tools.benchmark import growth
+from tools.benchmark import growth, page
 from tools.benchmark.measure import Ran, divide, in_turn, run_python
 from tools.benchmark.table import Bound, Figure, format_table
 from tools.benchmark.task import find_run
@@ -107,7 +108,7 @@ def test_run_without_its_tflite_files_is_refused_in_one_line(tmp_path: Path) -> 
         command.main(["--rows", "6", "--run", str(run)])
 
 
-@pytest.mark.parametrize("argument", ["0", "9", "x"])
+@pytest.mark.parametrize("argument", ["0", "10", "x"])
 def test_row_that_does_not_exist_is_refused(
     argument: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,3 +124,27 @@ def test_process_that_fails_is_told_with_its_last_line() -> None:
     ran = run_python("-c", "pass")
     assert ran.seconds > 0
     assert ran.peak > 1 << 20
+
+
+def test_row_that_needs_a_browser_is_left_out_by_name_unless_it_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = finished_run(tmp_path / "run", "float32", "float16", "int8")
+    measured: list[int] = []
+
+    def note(row: int) -> Callable[[object], list[Figure]]:
+        def measure(task: object) -> list[Figure]:
+            measured.append(row)
+            return []
+
+        measure.__doc__ = f"Row {row}: nothing."
+        return measure
+
+    for row in range(1, 9):
+        monkeypatch.setitem(command.ROWS, row, note(row))
+    monkeypatch.setattr(page, "find_browser", lambda: None)
+    assert command.main(["--run", str(run)]) == 0
+    assert measured == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert "row 9 is left out: there is no browser; pip install" in capsys.readouterr().err
+    with pytest.raises(UserError, match="row 9 cannot be measured: there is no browser"):
+        command.main(["--run", str(run), "--rows", "9"])
