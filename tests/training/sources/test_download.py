@@ -231,21 +231,65 @@ def test_download_tells_everything_with_verbose(
     assert "served_flowers: downloading" not in written.err
 
 
-def test_bar_follows_what_arrives(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+class Bar:
+    """Remembers what it was told."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options, self.n, self.description = options, 0, options["description"]
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, count: int) -> None:
+        self.n += count
+
+    def set_description(self, description: str, refresh: bool) -> None:
+        self.description = description
+
+    def comes_to(self, count: int) -> bool:
+        """Waits, since another thread counts."""
+        until = time.monotonic() + 60
+        while self.n != count and time.monotonic() < until:
+            time.sleep(0.05)
+        return self.n == count
+
+
+@pytest.mark.parametrize("size", [2_000, 0])
+def test_bar_follows_what_arrives(
+    size: int, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars: list[Bar] = []
+
+    def make(**options: Any) -> Bar:
+        bars.append(Bar(**options))
+        return bars[-1]
+
+    monkeypatch.setattr(download, "progress_bar", make)
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     (tmp_path / "extracted" / "flowers").mkdir(parents=True)
     (tmp_path / "extracted" / "flowers" / "unpacked").write_bytes(bytes(9_000))
     (tmp_path / "earlier").write_bytes(bytes(500))
-    with download._own_bar(tmp_path, 2_000, "flowers"):
+    with download._own_bar(tmp_path, size, "flowers"):
+        (bar,) = bars
         print("TFDS says something")
         os.write(2, b"TensorFlow says something\n")
         (tmp_path / "arriving").write_bytes(bytes(1_500))
-        time.sleep(1)
+        assert bar.comes_to(1_500)
+        assert bar.description == "flowers: downloading"
         (tmp_path / "arriving").write_bytes(bytes(2_100))
-        time.sleep(1)
+        # A bar of a known size ends there, whatever else is written.
+        assert bar.comes_to(size or 2_100)
+        until = time.monotonic() + 60
+        while size and bar.description != "flowers: preparing" and time.monotonic() < until:
+            time.sleep(0.05)
+        assert bar.description == ("flowers: preparing" if size else "flowers: downloading")
+    assert bar.options["total"] == (size or None)
+    assert (bar.options["unit"], bar.options["unit_scale"]) == ("B", True)
     written = capfd.readouterr()
     assert "says something" not in written.out + written.err
-    assert "2.00k/2.00k" in written.err
-    assert "flowers: preparing" in written.err
 
 
 def test_failed_download_is_removed(served: Path, monkeypatch: pytest.MonkeyPatch) -> None:
