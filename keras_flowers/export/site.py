@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,9 @@ BUILD_COMMAND = "npm --prefix page ci && npm --prefix page run build"
 _PACKAGE = Path(__file__).parents[1]
 _BUILT = _PACKAGE / "page"
 
-_INDEX = "index.html"
+INDEX = "index.html"
+"""What is given for the address of the site itself."""
+
 _SERVICE_WORKER = "sw.js"
 _MODEL = "model.tflite"
 
@@ -103,17 +104,14 @@ def write_site(site: Site, folder: Path) -> None:
         for name in site:
             path = written / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            if name == _SERVICE_WORKER:
-                path.write_bytes(site.service_worker)
-            else:
-                shutil.copyfile(site.files[name], path)
+            path.write_bytes(site.read(name))
 
 
 def _may_be_replaced(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     names = {path.name for path in folder.iterdir()}
-    return not names or {_INDEX, _SERVICE_WORKER, _MODEL} <= names
+    return not names or {INDEX, _SERVICE_WORKER, _MODEL} <= names
 
 
 def _check_model(model: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from keras_flowers.errors import UserError
-from keras_flowers.export.site import Site
+from keras_flowers.export.site import INDEX, Site
 
 LOOPBACK = "127.0.0.1"
 """No other machine can connect."""
@@ -93,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _give(self, *, with_body: bool) -> None:
         # Only what is listed is given, whatever the path says.
-        path = unquote(urlsplit(self.path).path).removeprefix("/") or "index.html"
+        path = unquote(urlsplit(self.path).path).removeprefix("/") or INDEX
         site = self.server.site
         if path not in site:
             self.send_error(HTTPStatus.NOT_FOUND)

@@ -220,7 +220,7 @@ def _shuffled(records: tf.data.Dataset, seed: int) -> tf.data.Dataset:
 
 def _mixup(one: tf.Tensor, other: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
     mixed = share * tf.cast(one, tf.float32) + (1 - share) * tf.cast(other, tf.float32)
-    return tf.saturate_cast(tf.round(mixed), tf.uint8)
+    return tf_image.to_bytes(mixed)
 
 
 def some_pixels(photos: LabelledPhotos, image_size: int, count: int = 64) -> npt.NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import tensorflow as tf
 
-from keras_flowers.training.tf_image import change_colours, resize
+from keras_flowers.training.tf_image import change_colours, cut, resize, to_bytes
 
 _Kind: TypeAlias = Callable[[tf.Tensor, tuple[int, int], tf.Tensor], tf.Tensor]
 
@@ -43,7 +43,7 @@ def crowd(rows: int) -> _Kind:
         tiles *= tf.random.stateless_uniform([count, 1, 1, 1], seeds[5], 0.8, 1.2)
         grid = tf.reshape(tiles, [rows, rows, *tile, 3])
         picture = tf.reshape(tf.transpose(grid, [0, 2, 1, 3, 4]), [rows * tile[0], -1, 3])
-        return _bytes(picture[: size[0], : size[1]])
+        return to_bytes(picture[: size[0], : size[1]])
 
     return view
 
@@ -55,10 +55,7 @@ def far_away(photo: tf.Tensor, size: tuple[int, int], seed: tf.Tensor) -> tf.Ten
     background = _background(photo, size, seeds[0])
     # The middle of the photo, where its flower is most often.
     part = tf.random.stateless_uniform([], seeds[1], 0.7, 1.0)
-    shape = tf.cast(tf.shape(photo)[:2], tf.float32)
-    begin = tf.cast(shape * (1 - part) / 2, tf.int32)
-    length = tf.cast(shape * part, tf.int32)
-    flower = photo[begin[0] : begin[0] + length[0], begin[1] : begin[1] + length[1]]
+    flower = cut(photo, (1 - part) / 2, part)
     share = tf.random.stateless_uniform([], seeds[2], _LEAST_SHARE, _MOST_SHARE)
     # A box of the picture, from which each place of the picture is looked up in the flower.
     corner = tf.random.stateless_uniform([2], seeds[3]) * (1.15 - share) - 0.075  # may be cut off
@@ -71,7 +68,7 @@ def far_away(photo: tf.Tensor, size: tuple[int, int], seed: tf.Tensor) -> tf.Ten
     radius = tf.sqrt((2 * rows[:, None] - 1) ** 2 + (2 * columns[None, :] - 1) ** 2)
     opaque = tf.clip_by_value((1.0 - radius) / _SOFT_EDGE, 0.0, 1.0)[..., None]
     picture = opaque * placed + (1 - opaque) * background
-    return _bytes(change_colours(picture, seeds[4]))
+    return to_bytes(change_colours(picture, seeds[4]))
 
 
 FIELD_VIEWS: Final[tuple[_Kind, ...]] = (crowd(3), far_away, crowd(4), crowd(2))
@@ -96,12 +93,9 @@ def field_view(photo: tf.Tensor, size: tuple[int, int], seed: tf.Tensor, index: 
 
 def _background(photo: tf.Tensor, size: tuple[int, int], seed: tf.Tensor) -> tf.Tensor:
     """float32 [height, width, 3]: an edge of the photo, so blurred that it shows no flower."""
-    drawn = tf.random.stateless_uniform([2], seed)
     small = tf.image.resize(tf.cast(photo, tf.float32), (32, 32), "area")
-    strip = tf.where(drawn[0] < 0.5, small[:8], tf.transpose(small, [1, 0, 2])[:8])
+    strip = tf.where(
+        tf.random.stateless_uniform([], seed) < 0.5, small[:8], tf.transpose(small, [1, 0, 2])[:8]
+    )
     strip = tf.image.resize(strip, (_BACKGROUND_SIDE, _BACKGROUND_SIDE))
     return tf.image.resize(strip, size, "bicubic")
-
-
-def _bytes(picture: tf.Tensor) -> tf.Tensor:
-    return tf.saturate_cast(tf.round(picture), tf.uint8)

@@ -286,22 +286,17 @@ def _application(base: str, images: keras.KerasTensor, weights: str | None) -> k
         raise UserError(
             f"--base {base} cannot be built for {size} pixels; expected at least {LEAST_SIZE}"
         )
+    if settings.function == LITE:
+        return efficientnet_lite.build(
+            pixels=x, pretrained=weights is not None, **settings.arguments
+        )
     try:
         with warnings.catch_warnings():
             # MobileNet warns that it loads its 224-pixel weights at other sizes: that is meant.
             warnings.simplefilter("ignore", UserWarning)
-            network: keras.Model
-            if settings.function == LITE:
-                pretrained = weights is not None
-                network = efficientnet_lite.build(
-                    pixels=x, pretrained=pretrained, **settings.arguments
-                )
-            else:
-                network = getattr(keras.applications, settings.function)(
-                    include_top=False, input_tensor=x, weights=weights, **settings.arguments
-                )
-    except UserError:
-        raise
+            network: keras.Model = getattr(keras.applications, settings.function)(
+                include_top=False, input_tensor=x, weights=weights, **settings.arguments
+            )
     except Exception as error:
         reason = reason_of(error)
         if "URL fetch failure" in reason:

@@ -114,17 +114,31 @@ def random_view(photo: tf.Tensor, size: tuple[int, int], seed: tf.Tensor) -> tf.
         uint8 [height, width, 3].
     """
     seeds = tf.random.split(seed, 4)
-    shape = tf.cast(tf.shape(photo)[:2], tf.float32)
-    # The photo is squashed at prediction, so sides are cut as shares of its sides, not in pixels.
     area = tf.random.stateless_uniform([], seeds[0], 0.35, 1.0)
     aspect = tf.exp(tf.random.stateless_uniform([], seeds[1], -0.25, 0.25))
     sides = tf.minimum(tf.sqrt(tf.stack([area * aspect, area / aspect])), 1.0)
     corner = tf.random.stateless_uniform([2], seeds[2]) * (1.0 - sides)
+    return to_bytes(change_colours(resize(cut(photo, corner, sides), size), seeds[3]))
+
+
+def cut(photo: tf.Tensor, corner: tf.Tensor, sides: tf.Tensor) -> tf.Tensor:
+    """A part of a photo.
+
+    Args:
+        photo: [h, w, 3].
+        corner: float32 [2], the upper left corner: shares of the photo's height and width, since
+            the photo is squashed at prediction.
+        sides: float32 [2], height and width of the part in the same measure.
+    """
+    shape = tf.cast(tf.shape(photo)[:2], tf.float32)
     begin = tf.cast(corner * shape, tf.int32)
     length = tf.cast(tf.maximum(sides * shape, 1.0), tf.int32)
-    crop = photo[begin[0] : begin[0] + length[0], begin[1] : begin[1] + length[1]]
-    view = change_colours(resize(crop, size), seeds[3])
-    return tf.saturate_cast(tf.round(view), tf.uint8)
+    return photo[begin[0] : begin[0] + length[0], begin[1] : begin[1] + length[1]]
+
+
+def to_bytes(pixels: tf.Tensor) -> tf.Tensor:
+    """float32 of any values -> the nearest uint8 0..255."""
+    return tf.saturate_cast(tf.round(pixels), tf.uint8)
 
 
 def change_colours(pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -70,12 +70,12 @@ async function read(content: Uint8Array<ArrayBuffer>): Promise<ModelFile> {
   const inputs = graph.numbers(1);
   const outputs = graph.numbers(2);
   const described = standardMetadata(content, model);
-  const number = described.outputs.findIndex((one) => one.labelFile !== '');
-  if (inputs.length !== 1 || (number < 0 && outputs.length !== 1)) {
+  if (inputs.length !== 1 || (described.output < 0 && outputs.length !== 1)) {
     throw new Problem('model_of_other_kind', `${inputs.length} in, ${outputs.length} out`);
   }
   const input = tensors[inputs[0]];
-  const output = tensors[outputs[Math.max(number, 0)]];
+  const outputNumber = outputs[Math.max(described.output, 0)];
+  const output = tensors[outputNumber];
   const [batch, height, width, channels] = input.numbers(0);
   const type = input.byte(1);
   if (batch !== 1 || channels !== 3 || (type !== FLOAT32 && type !== UINT8)) {
@@ -103,7 +103,7 @@ async function read(content: Uint8Array<ArrayBuffer>): Promise<ModelFile> {
     size: [height, width],
     name: described.name,
     inputName: nameIn(signature?.tables(0), inputs[0]) ?? input.text(3),
-    outputName: nameIn(signature?.tables(1), outputs[Math.max(number, 0)]) ?? output.text(3),
+    outputName: nameIn(signature?.tables(1), outputNumber) ?? output.text(3),
     input: { ...quantisation(input), isFloat: type === FLOAT32 },
     output: quantisation(output),
     // Bytes are pixels, and our own models take 0..255.
@@ -132,14 +132,15 @@ function nameIn(maps: readonly Table[] | undefined, tensor: number): string | un
 interface Described {
   readonly name: string;
   readonly scaling: Scaling | null;
-  readonly outputs: readonly { readonly name: string; readonly labelFile: string }[];
+  /** Which output has labels; -1: none that is said. */
+  readonly output: number;
   readonly labelFile: string;
   readonly scientificFile: string;
 }
 
 /** What the standard metadata say, which other tools write too. */
 function standardMetadata(content: Uint8Array, model: Table): Described {
-  const nothing = { name: '', scaling: null, outputs: [], labelFile: '', scientificFile: '' };
+  const nothing = { name: '', scaling: null, output: -1, labelFile: '', scientificFile: '' };
   const entry = model.tables(6).find((one) => one.text(0) === 'TFLITE_METADATA');
   const buffer = entry && model.tables(4)[entry.unsigned(1)].vector(0);
   if (!buffer) return nothing;
@@ -154,18 +155,17 @@ function standardMetadata(content: Uint8Array, model: Table): Described {
     const files = tensor.tables(6).filter((file) => file.byte(2) === TENSOR_AXIS_LABELS);
     const latin = files.find((file) => file.text(3) === 'la');
     return {
-      name: tensor.text(0),
       labelFile: files[0]?.text(0) ?? '',
       scientificFile: latin?.text(0) ?? '',
     };
   });
-  const labelled = outputs.find((one) => one.labelFile !== '');
+  const output = outputs.findIndex((one) => one.labelFile !== '');
   return {
     name: described.text(0),
     scaling: options ? { mean: options.floats(0), std: options.floats(1) } : null,
-    outputs,
-    labelFile: labelled?.labelFile ?? '',
-    scientificFile: labelled?.scientificFile ?? '',
+    output,
+    labelFile: outputs[output]?.labelFile ?? '',
+    scientificFile: outputs[output]?.scientificFile ?? '',
   };
 }
 

@@ -28,6 +28,31 @@ NOTHING_ASKED = {
 """What the library gets of options that are not given."""
 
 
+def evaluation_of(
+    answers: metrics.Probabilities, classes: Any, sources: tuple[str, ...], **other: Any
+) -> Evaluation:
+    """An evaluation of answers about three flowers; `other` says what else it is of."""
+    facts: dict[str, Any] = {
+        "model": Path("x"),
+        "provenance": {},
+        "dataset": "holiday",
+        "split": "photos",
+        "labels": ("poppy", "rose", "iris"),
+        "image_size": (32, 32),
+        "unknown_count": 0,
+        "learned_count": 0,
+        **other,
+    }
+    return Evaluation(
+        scores=metrics.score(answers, classes, sources),
+        confusion_matrix=metrics.confusion_matrix(answers, classes, 3),
+        probabilities=answers,
+        classes=classes,
+        sources=sources,
+        **facts,
+    )
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """How the library was called; it answers with three photos."""
@@ -35,18 +60,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
     def evaluate_model(model: str, **options: Any) -> Evaluation:
         calls.append((model, options))
-        return Evaluation(
+        return evaluation_of(
+            PROBABILITIES,
+            CLASSES,
+            SOURCES,
             model=Path(model),
             provenance={"trained_on": {"split": "train", "photos": 20}},
             dataset="a_set/1.0.0",
             split=options["split"] or "test",
-            labels=("poppy", "rose", "iris"),
             image_size=(32, 24),
-            scores=metrics.score(PROBABILITIES, CLASSES, SOURCES),
-            confusion_matrix=metrics.confusion_matrix(PROBABILITIES, CLASSES, 3),
-            probabilities=PROBABILITIES,
-            classes=CLASSES,
-            sources=SOURCES,
             unknown_count=9,
             learned_count=2,
         )
@@ -161,22 +183,7 @@ def test_intervals_say_that_they_are_of_sources(
 ) -> None:
     answers = np.eye(3, dtype=np.float32)[[0, 1] * 8]
     sources = tuple(f"garden {n % 12}" for n in range(16))
-    classes = np.zeros(16, int)
-    evaluation = Evaluation(
-        model=Path("x"),
-        provenance={},
-        dataset="holiday",
-        split="photos",
-        labels=("poppy", "rose", "iris"),
-        image_size=(32, 32),
-        scores=metrics.score(answers, classes, sources),
-        confusion_matrix=metrics.confusion_matrix(answers, classes, 3),
-        probabilities=answers,
-        classes=classes,
-        sources=sources,
-        unknown_count=0,
-        learned_count=0,
-    )
+    evaluation = evaluation_of(answers, np.zeros(16, int), sources)
     monkeypatch.setattr(evaluate, "evaluate_model", lambda *_, **__: evaluation)
     evaluate.main(["x"])
     text = capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from pathlib import Path
@@ -66,7 +67,8 @@ def test_batches_are_joined_and_what_was_not_asked_stays_none() -> None:
     np.testing.assert_array_equal(joined.same_pixels, [[1, 0], [0, 1], [1, 0]])
     # The SavedModel answers for pixels through one signature, for files through another.
     first = verify._first_of_each([Answer(rows([1]), None), Answer(rows([2]), rows([3]))])
-    assert (first.same_pixels.tolist(), first.own_reading.tolist()) == ([[1]], [[3]])  # type: ignore[union-attr]
+    assert first.same_pixels is not None and first.own_reading is not None
+    assert (first.same_pixels.tolist(), first.own_reading.tolist()) == ([[1]], [[3]])
     assert verify._first_of_each([Answer(None, None)]) == Answer(None, None)
 
 
@@ -158,15 +160,17 @@ def test_photos_that_cannot_be_read_leave_nothing_to_compare(
 ) -> None:
     photos = VerificationPhotos("garden", 1, [("a.jpg", b"", 0)])
     with pytest.raises(UserError, match="model.keras does not say which image size it takes; exp"):
-        verify._compare_all([version(tmp_path / "model.keras", None)], photos, None)  # type: ignore[arg-type]
+        verify._compare_all(
+            [version(tmp_path / "model.keras", None)], photos, contextlib.ExitStack()
+        )
     monkeypatch.setattr(artifacts, "has_mediapipe", lambda: False)
     lone = [version(tmp_path / "model.keras", (8, 8))]
     with pytest.raises(UserError, match="holds model.keras and nothing to compare it with; export"):
-        verify._compare_all(lone, photos, None)  # type: ignore[arg-type]
+        verify._compare_all(lone, photos, contextlib.ExitStack())
     two = [*lone, version(tmp_path / "x.tflite", (8, 8))._replace(name="b")]
     pytest.importorskip("tensorflow")
     with pytest.raises(UserError, match="none of these photos can be read: garden"):
-        verify._compare_all(two, photos, None)  # type: ignore[arg-type]
+        verify._compare_all(two, photos, contextlib.ExitStack())
 
 
 def test_mediapipe_sees_the_first_photos_only() -> None:

@@ -81,7 +81,8 @@ def test_checksum_is_of_views_labels_and_answers() -> None:
     changed.views[1][3, 1] += 1
     labels = CachedFeatures(features().views, np.roll(LABELS, 1))
     answers = [features(targets=True), features(targets=True)]
-    answers[1].targets[2][0, 0] = 9  # type: ignore[index]
+    assert answers[1].targets is not None
+    answers[1].targets[2][0, 0] = 9
     sums = [same, changed.checksum(), labels.checksum(), *(one.checksum() for one in answers)]
     assert len(set(sums)) == 5
     assert features().count() == PHOTOS

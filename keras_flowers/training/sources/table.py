@@ -40,11 +40,7 @@ def open_table(path: Path, names: Mapping[str, str] | None = None) -> FileSource
     Raises:
         UserError: It cannot be read, lacks a column or a label, or names a split that is none.
     """
-    places: dict[str, list[str]] = {}
-    labels: dict[str, list[str]] = {}
-    groups: dict[str, list[str]] = {}
-    origins: dict[str, list[str]] = {}
-    written = []
+    found: dict[str, list[tuple[str, ...]]] = {}
     rows_with_split = rows = 0
     for number, row in enumerate(_rows(path), start=1):
         cells = [str(row.get(column) or "").strip() for column in _COLUMNS]
@@ -62,11 +58,7 @@ def open_table(path: Path, names: Mapping[str, str] | None = None) -> FileSource
                 "validation or test"
             )
         rows, rows_with_split = rows + 1, rows_with_split + bool(said)
-        places.setdefault(split, []).append(place)
-        labels.setdefault(split, []).append(label)
-        groups.setdefault(split, []).append(group)
-        origins.setdefault(split, []).append(origin)
-        written.append(label)
+        found.setdefault(split, []).append((place, label, group, origin))
     if not rows:
         raise UserError(f"{printable(path)} has no rows; expected one for each photo")
     if 0 < rows_with_split < rows:
@@ -74,27 +66,28 @@ def open_table(path: Path, names: Mapping[str, str] | None = None) -> FileSource
             f"{rows - rows_with_split} of {rows} rows of {printable(path)} name no split; fill in "
             "all of them, or leave the column out to have the photos divided"
         )
-    if rows_with_split and "train" not in places:
+    if rows_with_split and "train" not in found:
         raise UserError(
             f"no row of {printable(path)} has the split train; expected photos to learn from, or "
             "leave the column out to have the photos divided"
         )
+    written = {label for rows_of in found.values() for _, label, *_ in rows_of}
     order = [name for name in in_order(written) if name != UNKNOWN]
     if names is not None:
         lacking_names = [name for name in order if name not in names]
         if lacking_names:
             raise UserError(f"--category_names has no name for the label {lacking_names[0]!r}")
     named = names or {}
-    splits = {
-        split: FilePhotos(
+    splits = {}
+    for split, rows_of in found.items():
+        places, labels, groups, origins = zip(*rows_of, strict=True)
+        splits[split] = FilePhotos(
             path.parent,
-            places[split],
-            [named.get(label, label) for label in labels[split]],
-            groups[split] if any(groups[split]) else None,
-            origins[split] if any(origins[split]) else None,
+            places,
+            [named.get(label, label) for label in labels],
+            groups if any(groups) else None,
+            origins if any(origins) else None,
         )
-        for split in places
-    }
     name = f"{path.resolve().parent.name}/{path.name}"
     return FileSource(
         name,

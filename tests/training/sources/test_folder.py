@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -86,9 +87,9 @@ def test_folder_that_cannot_be_listed_is_said_or_refused(
     touch(tmp_path, "rose/a.jpg", "aster/b.jpg", "aster/locked/c.jpg")
     walk = formats.os.walk
 
-    def walk_with_a_lock(folder: Path, onerror: object) -> object:
+    def walk_with_a_lock(folder: Path, onerror: Callable[[OSError], None]) -> object:
         if folder.name == "aster":
-            onerror(PermissionError(13, "Permission denied", "aster/locked"))  # type: ignore[operator]
+            onerror(PermissionError(13, "Permission denied", "aster/locked"))
         return walk(folder)
 
     with monkeypatch.context() as context:
