@@ -197,11 +197,11 @@ def recipe_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
         "parameters",
         "trained on",
         "`test`: mean per class",
-        "calibration error",
-        "field: mean per class",
-        "top-1",
-        "calibration error",
-        "sure and wrong",
+        "`test`: calibration error",
+        "`field`: mean per class",
+        "`field`: top-1",
+        "`field`: calibration error",
+        "`field`: sure and wrong",
         "seeds",
     )
     lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
