@@ -130,7 +130,7 @@ def test_photos_of_the_run_are_opened_as_they_were_or_where_told(
     assert run.photos("validation", None) == "validation"
     assert run.photos("validation", "elsewhere") == "validation"
     assert [one["data_dir"] for one in asked] == [None, "elsewhere"]
-    assert asked[0]["data"] == [str(folder / "own")]
+    assert asked[0]["data"] == (str(folder / "own"),)
     assert asked[0]["division"] == run.split_path
     assert asked[0]["cache_dir"] == folder / "cache"
     assert asked[0]["labels"] == run.metadata.labels

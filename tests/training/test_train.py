@@ -525,19 +525,16 @@ def test_diverging_loss_is_said(parts: tuple, tmp_path: Path) -> None:
     tail.set_weights(start)
 
 
-def test_default_views_are_the_whole_its_mirror_image_and_two_crops(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_default_views_are_the_whole_its_mirror_image_and_two_crops() -> None:
     asked: list[tuple[str, list[int]]] = []
 
     class Extractor:
         def features(self, photos: str, views: Sequence[int]) -> None:
             asked.append((photos, list(views)))
 
-    monkeypatch.setattr("keras_flowers.training.model.split_at", lambda *_: (None, None))
-    splits: Any = Splits("train", "validation", "test")  # type: ignore[arg-type]
-    config = ResolvedConfig(TrainConfig(), 224, 5)
-    train._features(config, splits, None, lambda _: Extractor())
+    named: Any = ("train", "validation", "test")
+    extractor: Any = Extractor()
+    train._features(ResolvedConfig(TrainConfig(), 224, 5), Splits(*named), extractor)
     crops = [View.random(0), View.random(1)]
     assert asked == [("train", [View.FULL, View.FLIPPED, *crops]), ("validation", [View.FULL])]
 
