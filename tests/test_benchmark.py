@@ -148,3 +148,11 @@ def test_row_that_needs_a_browser_is_left_out_by_name_unless_it_is_asked_for(
     assert "row 9 is left out: there is no browser; pip install" in capsys.readouterr().err
     with pytest.raises(UserError, match="row 9 cannot be measured: there is no browser"):
         command.main(["--run", str(run), "--rows", "9"])
+
+
+def test_help_says_in_a_line_what_each_row_measures(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    rows = capsys.readouterr().out.split("\nrows:\n")[1].split("\n\n")[0].splitlines()
+    assert [line[:5] for line in rows] == [f"  {row}  " for row in command.ROWS]
+    assert all(line.endswith(".") for line in rows)

@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "quick": options.quick,
     }
     for row in rows:
-        print(f"row {row}: {(ROWS[row].__doc__ or '').split(': ')[1]}", file=sys.stderr, flush=True)
+        print(f"row {row}: {_summary(row)}", file=sys.stderr, flush=True)
         figures += ROWS[row](task)
         if options.json is not None:  # after each, since a row may take minutes
             write_json(options.json, {**facts, "figures": [one.as_dict() for one in figures]})
@@ -138,8 +138,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _rows_in_words() -> str:
-    docs = ((row, (function.__doc__ or "").split(": ", 1)[1]) for row, function in ROWS.items())
-    return "\n".join(f"  {row}  {text}" for row, text in docs)
+    return "\n".join(f"  {row}  {_summary(row)}" for row in ROWS)
+
+
+def _summary(row: int) -> str:
+    """What a row measures: the first line of its function, behind the number that starts it."""
+    return (ROWS[row].__doc__ or "").splitlines()[0].split(": ", 1)[1]
 
 
 if __name__ == "__main__":
