@@ -154,8 +154,8 @@ def _is_trained(config: TrainConfig, run: Run, demo: bool) -> bool:
     free |= {"dataset", "data_dir", "base"} if demo else set()
     made = {"temperature": run.metrics.get("temperature"), **run.settings}
     asked = dataclasses.asdict(config)
-    # A run of an earlier version had no sources but data sets.
-    made = {"data": (), "label_map": (), "strict": False, **made}
+    # What a run of an earlier version could not be asked for, it did as is the default now.
+    made = {**dataclasses.asdict(TrainConfig()), **made}
     return all(asked[name] in (None, made.get(name)) for name in asked.keys() - free)
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from keras_flowers.training import data
 from keras_flowers.training.data import LabelledPhotos
 from keras_flowers.training.feature_cache import Rows, checksum_of
-from keras_flowers.training.views import View, seed_of
+from keras_flowers.training.views import seed_of
 
 PredictFn: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 Batch: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any]]
@@ -84,6 +84,7 @@ class StreamedPhotos:
         photos: The photos.
         size: Height and width of the model's input.
         seed: Of the random views.
+        views: The view of each epoch; none are needed where nothing is learned.
         teacher: pixels [B, H, W, 3] -> what to answer [B, classes]; None: the labels.
         teacher_key: What tells the teacher from others.
     """
@@ -91,17 +92,17 @@ class StreamedPhotos:
     photos: LabelledPhotos
     size: tuple[int, int]
     seed: int
+    views: Sequence[int]
     teacher: PredictFn | None = None
     teacher_key: str = ""
 
     def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[Batch]:
-        """A random view of every photo once an epoch; see `CachedFeatures.batches`."""
+        """A view of every photo once an epoch; see `CachedFeatures.batches`."""
         for epoch in epochs:
-            view = View.random(epoch)
             batches = data.pixels(
                 self.photos,
                 self.size,
-                view=view,
+                view=self.views[epoch],
                 seed=self.seed,
                 batch_size=batch_size,
                 mixup=self.teacher is not None,
@@ -134,7 +135,8 @@ class StreamedPhotos:
 
     def checksum(self) -> int:
         """A number that other photos, views or answers do not have."""
-        facts = (self.photos.dataset, self.photos.split, self.photos.fingerprint, self.seed)
+        photos = self.photos
+        facts = (photos.dataset, photos.split, photos.fingerprint, self.seed, list(self.views))
         return zlib.crc32(repr((*facts, self.teacher_key)).encode())
 
 

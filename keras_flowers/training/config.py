@@ -53,6 +53,13 @@ class TrainConfig:
     category_names: str | None = _option(
         None, DATA, "FILE", 'JSON with the name of each folder or label: {"1": "pink primrose"}'
     )
+    validation_data: tuple[str, ...] = _option(
+        (),
+        DATA,
+        "SOURCE",
+        "more photos to choose on, none of which is learned from: a source as --data takes it, "
+        "whose photos join --validation_split; several add up",
+    )
     strict: bool = _option(False, DATA, "", "refuse --data with a photo that cannot be read")
     dataset: str = _option(
         "oxford_flowers102", DATA, "NAME", "TFDS data set with the features image and label"
@@ -135,11 +142,12 @@ class TrainConfig:
         "LAYER",
         "when the head is trained, train the base too: all, or the layers behind the one named",
     )
-    teacher: str | None = _option(
-        None,
+    teacher: tuple[str, ...] = _option(
+        (),
         FINE_TUNING,
         "RUN",
-        "finished run whose answers about mixed photos fine-tuning learns, instead of the labels",
+        "finished run whose answers about mixed photos fine-tuning learns, instead of the labels, "
+        "those labelled unknown too; of several, the mean of their answers",
     )
     distillation_temperature: float = _option(
         3.5, FINE_TUNING, "T", "divides the teacher's logits: above 1, to be unsure teaches more"
@@ -149,6 +157,12 @@ class TrainConfig:
         FINE_TUNING,
         "N",
         "random views of each photo, cached at the layer named (all: new ones in each epoch)",
+    )
+    fine_tune_field_views: int = _option(
+        0,
+        FINE_TUNING,
+        "N",
+        "more views of each photo, as --field_views makes them (all: in so many of the epochs)",
     )
     fine_tune_epochs: int = _option(
         4, FINE_TUNING, "N", "passes over these views (all: over the photos)"
@@ -185,6 +199,7 @@ class TrainConfig:
             ("label_smoothing", 0 <= self.label_smoothing < 1, "0 to less than 1"),
             ("temperature", self.temperature is None or self.temperature > 0, "more than 0"),
             ("fine_tune_views", 1 <= self.fine_tune_views <= most_views, f"1 to {most_views}"),
+            ("fine_tune_field_views", 0 <= self.fine_tune_field_views <= 100, "0 to 100"),
             # Where all of the base is trained, each epoch has a view of its own.
             (
                 "fine_tune_epochs",
@@ -203,14 +218,14 @@ class TrainConfig:
             value = getattr(self, name)
             if not holds or (isinstance(value, float) and not math.isfinite(value)):
                 raise UserError(f"--{name}: expected {expected}, got {value}")
-        if self.teacher is not None and self.fine_tune is None:
+        if self.teacher and self.fine_tune is None:
             raise UserError("--teacher teaches fine-tuning; add --fine_tune LAYER, or all")
         if (self.label_map or self.category_names or self.strict) and not self.data:
             raise UserError("--label_map, --category_names and --strict are about --data; add it")
         object.__setattr__(self, "base", find_base(self.base))
         # As seen from anywhere: the run finds its photos again.
-        object.__setattr__(self, "data", tuple(map(_from_anywhere, self.data)))
-        object.__setattr__(self, "label_map", tuple(map(_from_anywhere, self.label_map)))
+        for name in ("data", "validation_data", "label_map"):
+            object.__setattr__(self, name, tuple(map(_from_anywhere, getattr(self, name))))
         if self.category_names is not None:
             object.__setattr__(self, "category_names", _from_anywhere(self.category_names))
 
@@ -254,11 +269,16 @@ def load_settings(path: Path) -> dict[str, Any]:
     # Permission to replace a model is given anew for each run. Earlier versions wrote whether the
     # run was the demo, beside the data set and the base that the demo chose.
     dropped = ("overwrite", "demo")
-    return {
+    settings = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in content["settings"].items()
         if key not in dropped
     }
+    # Of earlier versions, which had one teacher at most.
+    teacher = settings.get("teacher", ())
+    if not isinstance(teacher, tuple):
+        settings["teacher"] = () if teacher is None else (teacher,)
+    return settings
 
 
 def from_settings(settings: dict[str, Any]) -> TrainConfig:

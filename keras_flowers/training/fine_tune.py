@@ -9,7 +9,7 @@ distillation: A good teacher is patient and consistent". docs/recipe.md has the 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from keras_flowers.training.fit import Examples, FitSettings, History, fit
 from keras_flowers.training.metrics import softmax
 from keras_flowers.training.model import logits_of, split_at, unfreeze_base
 from keras_flowers.training.run_directory import Run
+from keras_flowers.training.sources.source import UNKNOWN
 from keras_flowers.training.views import View
 
 ALL = "all"
@@ -40,23 +41,38 @@ the base has learned."""
 
 
 def load_teacher(
-    path: Path, train: LabelledPhotos, scored: list[LabelledPhotos], image_size: int
+    paths: Sequence[Path], train: LabelledPhotos, scored: list[LabelledPhotos], image_size: int
 ) -> keras.Model:
-    """Loads a finished model as a teacher.
+    """Loads finished models as one teacher.
 
     Args:
-        path: Its run folder or `.keras` file.
+        paths: Their run folders or `.keras` files.
         train: What the student learns from.
         scored: The splits that the student is scored on.
         image_size: Height and width of the student's input in pixels.
 
     Returns:
-        pixels -> logits [N, classes].
+        pixels -> logits [N, classes], the mean of the models'.
 
     Raises:
         UserError: There is none, it knows other classes, sees another size, or has seen photos of
             `scored`.
     """
+    models = [_load_teacher(path, train, scored, image_size) for path in paths]
+    if len(models) == 1:
+        return models[0]
+    first = models[0].inputs[0]
+    pixels = keras.Input(first.shape[1:], dtype=first.dtype)
+    # Each under a name of its own, as Keras asks of the parts of a model.
+    named = [
+        keras.Model(one.inputs, one.outputs, name=f"teacher_{i}") for i, one in enumerate(models)
+    ]
+    return keras.Model(pixels, keras.layers.average([one(pixels) for one in named]))
+
+
+def _load_teacher(
+    path: Path, train: LabelledPhotos, scored: list[LabelledPhotos], image_size: int
+) -> keras.Model:
     if not path.exists():
         raise UserError(
             f"--teacher {path} does not exist; train it first: keras-flowers train --image_size "
@@ -109,6 +125,9 @@ def fine_tune(
     """
     layer = config.fine_tune or ALL
     mixup = teacher is not None
+    if teacher is not None and train.unknown_count:
+        # Whatever they show: a teacher needs no labels.
+        train = train.of_split(f"{train.split}+{UNKNOWN}")
     to_learn: Examples
     to_watch: Examples | None = None
 
@@ -122,14 +141,18 @@ def fine_tune(
             train,
             size,
             config.seed,
+            _views_by_epoch(config),
             teacher=None if run_teacher is None else lambda pixels: softened(run_teacher(pixels)),
             teacher_key=f"{digest_of(teacher)} {config.distillation_temperature}" if mixup else "",
         )
         if validation is not None:
-            to_watch = StreamedPhotos(validation, size, config.seed)
+            to_watch = StreamedPhotos(validation, size, config.seed, ())
     else:
         trunk, tail = split_at(model, layer)
-        views = [View.random(i) for i in range(config.fine_tune_views)]
+        views = [
+            *map(View.random, range(config.fine_tune_views)),
+            *map(View.field, range(config.fine_tune_field_views)),
+        ]
         extractor = extractor_of(trunk)
         cached = extractor.features(train, views, mixup=mixup)
         if teacher is not None:
@@ -156,3 +179,12 @@ def fine_tune(
         checkpoint=checkpoint,
         title=f"fine-tuning {layer}",
     )
+
+
+def _views_by_epoch(config: TrainConfig) -> list[int]:
+    """The view of each epoch over streamed photos: random crops, evenly mixed with field views."""
+    epochs = config.fine_tune_epochs
+    in_field = min(config.fine_tune_field_views, epochs)
+    kinds = ((View.random, epochs - in_field), (View.field, in_field))
+    placed = [((i + 0.5) / count, view(i)) for view, count in kinds for i in range(count)]
+    return [view for _, view in sorted(placed)]

@@ -92,7 +92,7 @@ def fine_tuned(runs: Path, seed: int) -> TrainConfig:
         TrainConfig(
             image_size=320,
             fine_tune="block_6_project_BN",
-            teacher=str(runs / "teacher"),
+            teacher=(str(runs / "teacher"),),
             seed=seed,
             output=str(runs / "fine_tuned"),
         )
@@ -120,7 +120,7 @@ def flowers102(runs: Path, seed: int) -> TrainConfig:
     33 minutes.
     """
     config = _on_all_photos(fine_tuned(runs, seed), runs / "flowers102")
-    return dataclasses.replace(config, teacher=str(runs / "teacher_2040"))
+    return dataclasses.replace(config, teacher=(str(runs / "teacher_2040"),))
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import time
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import keras
 
     from keras_flowers.training.batches import CachedFeatures
+    from keras_flowers.training.data import LabelledPhotos
     from keras_flowers.training.features import FeatureExtractor
     from keras_flowers.training.fit import History
     from keras_flowers.training.metrics import Scores
@@ -59,7 +61,8 @@ def train_model(config: TrainConfig) -> TrainResult:
     run = Run.at(config.run_dir)
     if not config.overwrite:
         run.refuse_finished()
-    check_available(config.data or [f"tfds:{config.dataset}"], config.data_dir)
+    sources = [*(config.data or [f"tfds:{config.dataset}"]), *config.validation_data]
+    check_available(sources, config.data_dir)
     import_tensorflow()  # before a folder is made, since it may not be installed
     with exclusive_lock(run.folder):
         return _train(config, run)
@@ -73,7 +76,7 @@ def _train(config: TrainConfig, run: Run) -> TrainResult:
     started = time.monotonic()
     # Sums on several threads in a fixed order.
     tf.config.experimental.enable_op_determinism()
-    splits = _open_splits(config)
+    splits = open_splits(config)
     resolved = _resolve(config, splits)
     teacher = _load_teacher(resolved, splits)
     model = _build(resolved, splits)
@@ -95,11 +98,11 @@ def _train(config: TrainConfig, run: Run) -> TrainResult:
     return result
 
 
-def _open_splits(config: TrainConfig) -> Splits:
-    """Opens the data set.
+def open_splits(config: TrainConfig) -> Splits:
+    """Opens the photos to learn from, to choose on and to score.
 
     Raises:
-        UserError: It cannot be had, or its splits cannot be used like this.
+        UserError: They cannot be had, or cannot be used like this.
     """
     from keras_flowers.training import data
     from keras_flowers.training.sources import open_photos
@@ -125,7 +128,42 @@ def _open_splits(config: TrainConfig) -> Splits:
             f"--test_split {config.test_split} shares photos with the splits that are learned "
             "from; its score would be worth nothing"
         )
-    return Splits(train, None if data.overlap(train, validation) else validation, test)
+    to_choose_on = None if data.overlap(train, validation) else validation
+    if config.validation_data:
+        more = _open_validation_data(config, train, test)
+        to_choose_on = more if to_choose_on is None else to_choose_on.joined_with(more)
+    return Splits(train, to_choose_on, test)
+
+
+def _open_validation_data(
+    config: TrainConfig, train: LabelledPhotos, test: LabelledPhotos
+) -> LabelledPhotos:
+    """All photos of --validation_data that show classes of `train`.
+
+    Raises:
+        UserError: It has other classes, or shares photos with `train` or `test`.
+    """
+    from keras_flowers.training.sources import open_photos
+    from keras_flowers.training.sources.source import UNKNOWN
+
+    photos = open_photos(
+        config.validation_data,
+        data_dir=config.data_dir,
+        cache_dir=Path(config.cache_dir).expanduser(),
+        strict=config.strict,
+        labels=train.labels,
+        divide=False,
+    )
+    known = photos.photos("+".join(split for split in photos.counts if split != UNKNOWN))
+    known = dataclasses.replace(known, split=known.dataset)
+    for other in (train, test):
+        shared = set(known.digests.tolist()) & set(other.digests.tolist())
+        if shared:
+            raise UserError(
+                f"--validation_data shares {len(shared)} photos with {other.split}; expected "
+                "photos that are neither learned from nor tested on: take them out of it"
+            )
+    return known
 
 
 def _resolve(config: TrainConfig, splits: Splits) -> ResolvedConfig:
@@ -166,11 +204,11 @@ def epochs_for(examples: int, batch_size: int) -> int:
 def _load_teacher(config: ResolvedConfig, splits: Splits) -> keras.Model | None:
     from keras_flowers.training import fine_tune
 
-    if config.asked.teacher is None:
+    if not config.asked.teacher:
         return None
     scored = [one for one in (splits.validation, splits.test) if one is not None]
-    path = Path(config.asked.teacher)
-    return fine_tune.load_teacher(path, splits.train, scored, config.image_size)
+    paths = [Path(one) for one in config.asked.teacher]
+    return fine_tune.load_teacher(paths, splits.train, scored, config.image_size)
 
 
 def _build(config: ResolvedConfig, splits: Splits) -> keras.Model:

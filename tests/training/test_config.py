@@ -93,6 +93,7 @@ def test_values_out_of_range_are_named(option: str, value: str) -> None:
         ("temperature", (1e-9, 1e9), (0.0, math.inf)),
         ("distillation_temperature", (1.0, 1e9), (0.999, math.inf)),
         ("fine_tune_views", (1, 500), (0, 501)),
+        ("fine_tune_field_views", (0, 100), (-1, 101)),
         ("fine_tune_epochs", (1, 500), (0, 501)),
         ("fine_tune_learning_rate", (1e-9, 99.9), (0.0, 100.0)),
         ("seed", (0, 2**20 - 1), (-1, 2**20)),
@@ -125,6 +126,7 @@ def test_defaults_are_those_of_the_published_results() -> None:
         "seed": 0,
         "distillation_temperature": 3.5,
         "fine_tune_views": 16,
+        "fine_tune_field_views": 0,
         "fine_tune_epochs": 4,
         "fine_tune_learning_rate": 1e-3,
         "overwrite": False,
@@ -133,11 +135,13 @@ def test_defaults_are_those_of_the_published_results() -> None:
     splits = (defaults["train_split"], defaults["validation_split"], defaults["test_split"])
     assert splits == ("train", "validation", "test")
     assert defaults["base"] == "MobileNetV2"
+    several = ("data", "validation_data", "label_map", "teacher")
+    assert {defaults[name] for name in several} == {()}
 
 
 def test_options_that_belong_to_others_are_refused_without_them() -> None:
     with pytest.raises(UserError, match="--teacher teaches fine-tuning; add --fine_tune LAYER"):
-        TrainConfig(teacher="run")
+        TrainConfig(teacher=("run",))
     for options in ({"label_map": ("a",)}, {"category_names": "n.json"}, {"strict": True}):
         with pytest.raises(UserError, match="--strict are about --data; add it"):
             TrainConfig(**options)  # type: ignore[arg-type]
@@ -196,6 +200,15 @@ def test_permission_to_replace_is_not_kept(tmp_path: Path) -> None:
     settings = {"overwrite": True, "demo": True, "views": 3, "data": ["a"]}
     (tmp_path / "config.json").write_text(json.dumps({"settings": settings}))
     assert load_settings(tmp_path / "config.json") == {"views": 3, "data": ("a",)}
+
+
+@pytest.mark.parametrize(("teacher", "expected"), [(None, ()), ("run", ("run",))])
+def test_one_teacher_of_an_earlier_version_is_read(
+    teacher: str | None, expected: tuple[str, ...], tmp_path: Path
+) -> None:
+    settings = {"settings": {"teacher": teacher}}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert load_settings(tmp_path / "config.json") == {"teacher": expected}
 
 
 def test_range_is_tried_for_every_number() -> None:

@@ -48,7 +48,7 @@ def tuned(frozen: TrainConfig, folder: Path) -> TrainConfig:
     config = dataclasses.replace(
         frozen,
         fine_tune=CUT,
-        teacher=frozen.output,
+        teacher=(frozen.output,),
         fine_tune_views=4,
         fine_tune_epochs=2,
         fine_tune_learning_rate=1e-4,
@@ -132,7 +132,7 @@ def test_teacher_that_saw_the_photos_of_the_score_is_refused(
     assert teacher.temperature == Run.at(frozen.run_dir).metrics["temperature"]
     train.train_model(teacher)
     student = dataclasses.replace(
-        frozen, fine_tune=CUT, teacher=teacher.output, output=str(folder / "refused")
+        frozen, fine_tune=CUT, teacher=(teacher.output,), output=str(folder / "refused")
     )
     with pytest.raises(UserError, match="shares photos with validation"):
         train.train_model(student)
@@ -140,7 +140,11 @@ def test_teacher_that_saw_the_photos_of_the_score_is_refused(
 
 def test_teacher_of_another_size_is_refused(frozen: TrainConfig, folder: Path) -> None:
     student = dataclasses.replace(
-        frozen, fine_tune=CUT, teacher=frozen.output, image_size=64, output=str(folder / "refused")
+        frozen,
+        fine_tune=CUT,
+        teacher=(frozen.output,),
+        image_size=64,
+        output=str(folder / "refused"),
     )
     with pytest.raises(UserError, match="train it with --image_size 64"):
         train.train_model(student)
@@ -148,14 +152,14 @@ def test_teacher_of_another_size_is_refused(frozen: TrainConfig, folder: Path) -
 
 def test_teacher_without_fine_tuning_is_refused() -> None:
     with pytest.raises(UserError, match="add --fine_tune"):
-        TrainConfig(teacher="saved_models/teacher")
+        TrainConfig(teacher=("saved_models/teacher",))
 
 
 def test_teacher_that_is_not_there_is_said_with_what_to_do(
     frozen: TrainConfig, folder: Path
 ) -> None:
     student = dataclasses.replace(
-        frozen, fine_tune=CUT, teacher=str(folder / "none"), output=str(folder / "refused")
+        frozen, fine_tune=CUT, teacher=(str(folder / "none"),), output=str(folder / "refused")
     )
     with pytest.raises(UserError, match="none does not exist; train it first: keras-flowers train"):
         train.train_model(student)
@@ -193,7 +197,7 @@ def test_streamed_photos_are_new_in_each_epoch_and_the_same_after_a_resume(
     frozen: TrainConfig,
 ) -> None:
     photos = data.load_photos(synthetic.DATASET, "train[:20]", frozen.cache_dir)
-    stream = StreamedPhotos(photos, (96, 96), seed=0)
+    stream = StreamedPhotos(photos, (96, 96), seed=0, views=[View.random(0), View.random(1)])
     straight = list(stream.batches(8, 0, range(2)))
     first, second = straight[:3], straight[3:]
     assert stream.steps(8) == len(first) == len(second)
@@ -212,7 +216,7 @@ def test_streamed_photos_are_new_in_each_epoch_and_the_same_after_a_resume(
 def test_answers_of_another_teacher_are_another_training(frozen: TrainConfig) -> None:
     photos = data.load_photos(synthetic.DATASET, "train[:20]", frozen.cache_dir)
     keys = ("", "one", "other")
-    checksums = {StreamedPhotos(photos, (96, 96), 0, None, key).checksum() for key in keys}
+    checksums = {StreamedPhotos(photos, (96, 96), 0, (), None, key).checksum() for key in keys}
     assert len(checksums) == len(keys)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,9 @@ from keras_flowers.commands import train as train_command
 from keras_flowers.commands.messages import show_messages
 from keras_flowers.errors import UserError
 from keras_flowers.export.export import export_model
-from keras_flowers.training import run_directory
-from keras_flowers.training.run_directory import Run
+from keras_flowers.training import run_directory, train
+from keras_flowers.training.config import from_settings
+from keras_flowers.training.run_directory import Run, settings_like
 from keras_flowers.training.synthetic import draw_flower, prepare
 
 NAMES = {0: "red trefoil", 3: "blue daisy", 5: "yellow fivestar"}
@@ -134,6 +137,48 @@ def test_photos_of_the_run_are_opened_as_they_were_or_where_told(
     assert asked[0]["division"] == run.split_path
     assert asked[0]["cache_dir"] == folder / "cache"
     assert asked[0]["labels"] == run.metadata.labels
+
+
+def test_more_photos_to_choose_on_join_those_of_validation(folder: Path, tmp_path: Path) -> None:
+    more = tmp_path / "garden"
+    for label, name in NAMES.items():
+        (more / name).mkdir(parents=True)
+        draw_flower(label, seed=(9, label)).save(more / name / "one.jpg")
+    (more / "unknown").mkdir()
+    draw_flower(7, seed=2).save(more / "unknown" / "disc.png")
+    run = Run.at(folder / "run")
+    config = from_settings(settings_like(run.config_path, {"validation_data": (str(more),)}))
+    splits = train.open_splits(config)
+    own = run.photos("validation")
+    assert splits.validation is not None
+    assert splits.validation.count == own.count + len(NAMES)  # unknown flowers have no right name
+    assert splits.validation.label_numbers.tolist()[own.count :] == sorted(
+        own.labels.index(name) for name in NAMES.values()
+    )
+    assert splits.validation.split == "validation + garden"
+    assert (splits.train.count, splits.test.count) == (
+        run.photos("train").count,
+        run.photos("test").count,
+    )
+    # Where the split itself is learned from, they are what is left to choose on.
+    all_photos = dataclasses.replace(config, train_split="train+validation", temperature=1.0)
+    alone = train.open_splits(all_photos).validation
+    assert alone is not None
+    assert (alone.count, alone.split) == (len(NAMES), "garden")
+
+
+def test_photo_to_choose_on_is_not_learned_from(folder: Path, tmp_path: Path) -> None:
+    place = next(
+        row["photo"]
+        for row in csv.DictReader((folder / "run" / "split.csv").open())
+        if row["split"] == "train"
+    )
+    (tmp_path / "garden" / Path(place).parent).mkdir(parents=True)
+    shutil.copy(folder / "own" / place, tmp_path / "garden" / place)
+    changes = {"validation_data": (str(tmp_path / "garden"),)}
+    config = from_settings(settings_like(Run.at(folder / "run").config_path, changes))
+    with pytest.raises(UserError, match="--validation_data shares 1 photos with train; expected"):
+        train.open_splits(config)
 
 
 def test_int8_is_calibrated_on_the_photos_of_the_run(folder: Path, tmp_path: Path) -> None:

@@ -104,6 +104,16 @@ class LabelledPhotos:
         indexes = np.flatnonzero(wanted)
         return replace(self, count=len(indexes), records=_records(chosen, indexes))
 
+    def joined_with(self, other: LabelledPhotos) -> LabelledPhotos:
+        """These photos, then those of another set of the same classes."""
+        return label_photos(
+            [*self.parts, *other.parts],
+            dataset=f"{self.dataset} + {other.dataset}",
+            split=f"{self.split} + {other.split}",
+            labels=self.labels,
+            left_out=[*self.left_out, *other.left_out],
+        )
+
     def of_split(self, split: str) -> LabelledPhotos:
         """Another split of the same data set."""
         assert self.open_split is not None
