@@ -19,8 +19,8 @@ from keras_flowers.training.views import View
 PHOTOS, VIEWS = 7, 3
 LABELS = np.array([4, 1, 0, 3, 3, 2, 1], np.int64)
 
-VIEWS = [View.random(0), View.random(1), View.field(2), View.random(3)]
-"""Of four epochs."""
+EPOCHS = [View.random(0), View.random(1), View.field(2), View.random(3)]
+"""The view of each."""
 
 
 def features(targets: bool = False) -> CachedFeatures:
@@ -102,7 +102,7 @@ def test_streamed_photos_have_a_view_for_each_epoch(monkeypatch: pytest.MonkeyPa
         return tf.data.Dataset.from_tensors((np.ones((2, 4, 5, 3), np.uint8), [3, 1]))
 
     monkeypatch.setattr(batches_module.data, "pixels", pixels)
-    plain = StreamedPhotos(Photos(), (4, 5), seed=2, views=VIEWS)  # type: ignore[arg-type]
+    plain = StreamedPhotos(Photos(), (4, 5), seed=2, views=EPOCHS)  # type: ignore[arg-type]
     for _, labels in plain.batches(8, 1, range(2, 4)):
         assert labels.tolist() == [3, 1]
     assert [one["view"] for one in asked] == [View.field(2), View.random(3)]
@@ -114,7 +114,7 @@ def test_streamed_photos_have_a_view_for_each_epoch(monkeypatch: pytest.MonkeyPa
     def by_seven(pixels: np.ndarray) -> np.ndarray:
         return pixels[:, 0, 0] * 7
 
-    taught = StreamedPhotos(Photos(), (4, 5), 2, VIEWS, by_seven, "b")  # type: ignore[arg-type]
+    taught = StreamedPhotos(Photos(), (4, 5), 2, EPOCHS, by_seven, "b")  # type: ignore[arg-type]
     ((_, answers),) = taught.batches(8, 1, range(1))
     assert answers.tolist() == [[7, 7, 7]] * 2
     assert asked[-1]["mixup"] is True
@@ -122,6 +122,6 @@ def test_streamed_photos_have_a_view_for_each_epoch(monkeypatch: pytest.MonkeyPa
     assert plain.is_as_predicted() and taught.is_as_predicted()
     others = [
         StreamedPhotos(Photos(), (4, 5), seed, views)  # type: ignore[arg-type]
-        for seed, views in ((3, VIEWS), (2, VIEWS[:3]))
+        for seed, views in ((3, EPOCHS), (2, EPOCHS[:3]))
     ]
     assert len({one.checksum() for one in (plain, taught, *others)}) == 4
