@@ -65,7 +65,8 @@ def load_teacher(
     pixels = keras.Input(first.shape[1:], dtype=first.dtype)
     # Each under a name of its own, as Keras asks of the parts of a model.
     named = [
-        keras.Model(one.inputs, one.outputs, name=f"teacher_{i}") for i, one in enumerate(models)
+        keras.Model(one.inputs[0], one.outputs[0], name=f"teacher_{number}")
+        for number, one in enumerate(models)
     ]
     return keras.Model(pixels, keras.layers.average([one(pixels) for one in named]))
 
