@@ -1,17 +1,20 @@
-"""The documents name files, functions and commands that exist."""
+"""The documents name files, functions and commands that exist, and their code blocks run."""
 
 from __future__ import annotations
 
 import ast
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from code_blocks import Block, blocks_of, problems_of_python, problems_of_shell
 
-import keras_flowers
 from keras_flowers.__main__ import COMMANDS
 
 ROOT = Path(__file__).parents[1]
@@ -115,23 +118,121 @@ def test_every_picture_is_shown() -> None:
     assert {name for name in pictures - made_by_hand if f"({name})" not in shown} == set()
 
 
-def _python_blocks(page: Path) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_pages_tell_to_type_is_understood(page: Path) -> None:
+    for block in blocks_of(page):
+        assert block.language, f"{block}: say the language behind the fence; text for output"
+        if block.language == "sh":
+            assert list(problems_of_shell(block.code)) == [], block
+        elif block.language == "python":
+            assert list(problems_of_python(block.code)) == [], block
+        assert block.why_not is None or len(block.why_not) > 10, f"{block}: why is it not run?"
 
 
-def test_readme_imports_public_names_only() -> None:
-    blocks = _python_blocks(ROOT / "README.md")
-    nodes = [node for block in blocks for node in ast.walk(ast.parse(block))]
-    imports = [one for one in nodes if isinstance(one, ast.ImportFrom)]
-    ours = [one for one in imports if one.module and one.module.startswith("keras_flowers")]
-    assert {one.module for one in ours} == {"keras_flowers"}
-    names = {alias.name for one in ours for alias in one.names}
-    assert {"load_classifier", "train_model"} <= names <= set(keras_flowers.__all__)
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        ("keras-flowers train --datta photos", "unrecognized arguments: --datta photos"),
+        ("ls && keras-flowers predict x.jpg --top_k", "expected one argument"),
+        ("python -m keras_flowers grow", "grow is no command"),
+        ("python -m tools.benchmark --rows 99", "invalid choice"),
+        ("python tools/results.py --recipes none", "invalid choice"),
+        ('pip install ".[train,grow]"', "no extra grow"),
+        ("npm --prefix page run grow", "no such script"),
+        ("keras-flowers train --data a \\\n    --epochs many  # a remark", "invalid int value"),
+    ],
+)
+def test_mistake_in_a_command_line_is_found(code: str, problem: str) -> None:
+    (found,) = problems_of_shell(code)
+    assert problem in found
 
 
-def test_readme_predicts_in_python() -> None:
-    block = next(one for one in _python_blocks(ROOT / "README.md") if "load_classifier" in one)
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        ("from keras_flowers.inference import image", "is not public"),
+        ("from keras_flowers import grow", "keras_flowers.grow is not public"),
+        ("from keras_flowers import TrainConfig\nTrainConfig(epoch=3)", "argument 'epoch'"),
+        ("from keras_flowers import evaluate_model\nevaluate_model()", "'model'"),
+    ],
+)
+def test_mistake_in_a_python_block_is_found(code: str, problem: str) -> None:
+    (found,) = problems_of_python(code)
+    assert problem in found
+
+
+RUN = [
+    block
+    for page in PAGES
+    for block in blocks_of(page)
+    if block.why_not is None and block.language in ("sh", "python")
+]
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of somebody who reads the pages: what the blocks name lies in it."""
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "docs").symlink_to(ROOT / "docs")
+    (folder / "saved_models").mkdir()
+    (folder / "saved_models" / "flowers102").symlink_to(ROOT / "saved_models" / "flowers102")
+    (folder / "holiday").mkdir()
+    for name in ("photo.jpg", "holiday/one.jpg"):
+        shutil.copy(ROOT / "docs" / "sunflower.jpg", folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("block", [one for one in RUN if one.language == "sh"], ids=str)
+def test_shell_block_runs(block: Block, reader: Path) -> None:
+    # The package is there already; that it can be installed is shown by .ci/run.
+    script = f"set -euo pipefail\npip() {{ :; }}\n{block.code}"
     process = subprocess.run(
-        [sys.executable, "-c", block], capture_output=True, text=True, check=True, cwd=ROOT
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=reader,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        },
     )
-    assert process.stdout.splitlines()[-1].startswith("sunflower 0.99")
+    assert process.returncode == 0, process.stderr
+    written = [path.read_text() for path in reader.glob("holiday.csv")]
+    assert "sunflower" in process.stdout or "sunflower" in "".join(written)
+
+
+@pytest.mark.parametrize("block", [one for one in RUN if one.language == "python"], ids=str)
+def test_python_block_runs(
+    block: Block,
+    reader: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for module in ("tensorflow", "mediapipe"):
+        if f"import {module}" in block.code:
+            pytest.importorskip(module)
+    monkeypatch.chdir(reader)
+    exec(compile(block.code, str(block), "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out.splitlines()[-1].startswith("sunflower")
+
+
+def test_most_kinds_of_use_are_run() -> None:
+    code = "\n".join(block.code for block in RUN)
+    for what in ("predict holiday/", "load_classifier", "saved_model_cli", "mediapipe"):
+        assert what in code
+    # In the README above all.
+    assert any(block.page == "README.md" for block in RUN)
+
+
+def test_notebook_is_kept_without_answers_and_understood() -> None:
+    # With them, it would say what an earlier model answered.
+    notebook = json.loads((ROOT / "docs" / "tour.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert len(cells) >= 8
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
+    code = "\n".join("".join(cell["source"]) for cell in cells)
+    drawn = "keras_flowers.training.synthetic."
+    assert [one for one in problems_of_python(code) if not one.startswith(drawn)] == []
+    for name in ("load_classifier", "train_model", "evaluate_model", "export_model"):
+        assert name in code

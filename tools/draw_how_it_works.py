@@ -54,18 +54,23 @@ Array = npt.NDArray[np.floating[Any]]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("photo", metavar="PHOTO", type=Path)
-    parser.add_argument("run", metavar="RUN", type=Path, help="the run folder of a MobileNetV2")
-    parser.add_argument("--label", default="sunflower", help="what PHOTO shows (%(default)s)")
-    parser.add_argument(
-        "--output", metavar="DIR", type=Path, default=Path("."), help="where the pictures go"
-    )
-    options = parser.parse_args(argv)
+    options = parser().parse_args(argv)
     explain(options.photo, options.run, options.label, options.output)
     return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("photo", metavar="PHOTO", type=Path)
+    options.add_argument("run", metavar="RUN", type=Path, help="the run folder of a MobileNetV2")
+    options.add_argument("--label", default="sunflower", help="what PHOTO shows (%(default)s)")
+    options.add_argument(
+        "--output", metavar="DIR", type=Path, default=Path("."), help="where the pictures go"
+    )
+    return options
 
 
 def explain(photo: Path, folder: Path, label: str, output: Path) -> None:

@@ -76,20 +76,15 @@ class FieldPhoto:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("clones", metavar="CLONES", nargs="?", type=Path, help="where clones are")
-    parser.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, help="where photos go")
-    parser.add_argument("--list", action="store_true", help="only print the repositories")
-    options = parser.parse_args(argv)
+    options_of = parser()
+    options = options_of.parse_args(argv)
     photos = read_list()
     if options.list:
         for repository, count in Counter(one.repository for one in photos).most_common():
             print(f"{count:5}  {repository}")
         return 0
     if options.folder is None:
-        parser.error("expected CLONES and FOLDER, or --list")
+        options_of.error("expected CLONES and FOLDER, or --list")
     fetched = []
     missing: Counter[str] = Counter()
     with progress_bar(total=len(photos), unit="photo", description="fetching") as bar:
@@ -108,6 +103,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not fetched:
         return EXIT_BAD_INPUT
     return EXIT_SOME_FAILED if missing else 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("clones", metavar="CLONES", nargs="?", type=Path, help="where clones are")
+    options.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, help="where photos go")
+    options.add_argument("--list", action="store_true", help="only print the repositories")
+    return options
 
 
 def read_list(path: Path = LIST) -> list[FieldPhoto]:

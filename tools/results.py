@@ -1,7 +1,8 @@
 """Trains and scores the recipes, keeps every figure in one file, and renders the tables from it.
 
 The recipes are those of keras_flowers/training/recipes.py, the file is docs/results.json, and the
-tables are those of README.md and of the card of the model that ships.
+tables are those of README.md and of the card of the model that ships. Where a page says in words
+how good that model is, the sentence is rendered, too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import platform
 import statistics
 import subprocess
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +34,8 @@ RESULTS = ROOT / "docs" / "results.json"
 README = ROOT / "README.md"
 SHIPPED = ROOT / "saved_models" / "flowers102"
 CARD = SHIPPED / "README.md"
+START = ROOT / "docs" / "index.md"
+QUESTIONS = ROOT / "docs" / "faq.md"
 
 SHIPPED_RECIPE, SHIPPED_SEED = "flowers102", 0
 FLOWERS = 102
@@ -43,7 +47,7 @@ EXAMPLES = """examples:
       python tools/results.py --recipes frozen frozen_2040 --seeds 0
   the model that ships as it lies there, without training it again
       python tools/results.py --recipes flowers102 --seeds 0 --shipped
-  the tables alone, after a merge
+  the tables and sentences alone, after a merge
       python tools/results.py --render
 
 FOLDER is what tools/fetch_field.py makes: its validation.csv lists photos as people take them, on
@@ -64,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 # After each, since each may take an hour.
                 write_json(options.results, results)
     if options.results == RESULTS:
-        render(README, "recipes", recipe_table(results))
-        render(CARD, "field", field_table(results))
+        for page, name, what in RENDERED:
+            render(page, name, what(results))
     print(recipe_table(results))
     return 0
 
@@ -114,7 +118,9 @@ def parser() -> argparse.ArgumentParser:
         "recipe",
     )
     options.add_argument(
-        "--render", action="store_true", help="measure nothing, only write the tables again"
+        "--render",
+        action="store_true",
+        help="measure nothing, only write the tables and sentences again",
     )
     return options
 
@@ -230,14 +236,7 @@ def recipe_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
 
 def field_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     """The scores in the field of the model that ships, with their intervals, for its card."""
-    runs = [one for one in results.get(SHIPPED_RECIPE, []) if one["seed"] == SHIPPED_SEED]
-    if not runs or "field" not in runs[0]:
-        raise UserError(
-            "the model that ships was not measured in the field; expected it in docs/results.json: "
-            f"python tools/results.py --recipes {SHIPPED_RECIPE} --seeds {SHIPPED_SEED} --shipped "
-            "--field FOLDER"
-        )
-    field = runs[0]["field"]
+    field = _shipped(results)["field"]
     lines = [
         f"| {field['photos']} photos of {field['classes']} classes from {field['sources']} sources "
         "| per cent (95 % interval) |",
@@ -255,13 +254,52 @@ def field_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
+def field_sentence(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """What to expect of the model that ships on one's own photos, for who reads no table."""
+    found = _shipped(results)
+    field, tidy = found["field"], found["test"]
+    low, high = field["top1"]["interval95"]
+    words = (
+        f"**What to expect of your photos:** of {field['photos']} photos as people take them, from "
+        f"{field['sources']} sources outside of the data set, the model names "
+        f"{100 * field['top1']['value']:.0f} % correctly (95 % interval {100 * low:.0f} to "
+        f"{100 * high:.0f}), and has the right name among its five likeliest for "
+        f"{100 * field['top5']['value']:.0f} %. To {100 * field['sure_and_wrong']['value']:.0f} % "
+        "it gives a wrong name with more than 90 %. Of the data set's own tidy test photos it "
+        f"names {100 * tidy['top1']['value']:.0f} % correctly."
+    )
+    return textwrap.fill(words, 100, break_on_hyphens=False)
+
+
+def _shipped(results: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, Any]:
+    """The figures of the model that ships."""
+    runs = [one for one in results.get(SHIPPED_RECIPE, []) if one["seed"] == SHIPPED_SEED]
+    if not runs or "field" not in runs[0]:
+        raise UserError(
+            "the model that ships was not measured in the field; expected it in docs/results.json: "
+            f"python tools/results.py --recipes {SHIPPED_RECIPE} --seeds {SHIPPED_SEED} --shipped "
+            "--field FOLDER"
+        )
+    return runs[0]
+
+
+RENDERED: tuple[tuple[Path, str, Callable[[Mapping[str, Sequence[dict[str, Any]]]], str]], ...] = (
+    (README, "recipes", recipe_table),
+    (README, "field_sentence", field_sentence),
+    (START, "field_sentence", field_sentence),
+    (QUESTIONS, "field_sentence", field_sentence),
+    (CARD, "field", field_table),
+)
+"""The page, the name of its two comments, and what makes the text between them."""
+
+
 def render(page: Path, name: str, table: str) -> None:
-    """Puts a table between the two comments of its name in a page."""
+    """Puts a text between the two comments of its name in a page."""
     write_text(page, rendered(page.read_text(encoding="utf-8"), name, table))
 
 
 def rendered(text: str, name: str, table: str) -> str:
-    """`text` with the table between `<!-- NAME: ... -->` and `<!-- end of NAME -->`.
+    """`text` with `table` between `<!-- NAME: ... -->` and `<!-- end of NAME -->`.
 
     Raises:
         UserError: The comments are not there.

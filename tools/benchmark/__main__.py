@@ -69,7 +69,7 @@ ROWS_OF_A_RUN = {4, 5, 6, 8, 9}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    options = _parse(argv)
+    options = parser().parse_args(argv)
     effort = QUICK_EFFORT if options.quick else EFFORT
     rows = sorted(set(options.rows or (QUICK_ROWS if options.quick else ROWS)))
     if not options.rows and (missing := page.missing()):
@@ -99,7 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_SOME_FAILED if any(one.holds is False for one in figures) else 0
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.benchmark",
         description=__doc__,
@@ -134,7 +135,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "for all",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure as JSON")
-    return parser.parse_args(argv)
+    return parser
 
 
 def _rows_in_words() -> str:
