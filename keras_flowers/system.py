@@ -33,9 +33,9 @@ def import_tensorflow() -> None:
     TensorFlow 2.21 writes ten lines about CPU instructions and missing GPUs to standard error at
     every start; half of them come before any setting could stop them.
 
-    Keras is set to what this package needs, for the process: its `keras.json` and `$KERAS_BACKEND`
-    are made for the user's other work, and may ask for another backend, 64-bit numbers or channels
-    before pixels.
+    Keras is set to what this package needs, for the process: `keras.json`, `$KERAS_BACKEND`,
+    `$KERAS_MAX_EPOCHS` and the like are made for the user's other work, and may ask for another
+    backend, 16-bit or 64-bit numbers, channels before pixels, or a single epoch.
 
     Raises:
         UserError: They are not installed, or the program runs Keras on another backend already.
@@ -54,7 +54,11 @@ def import_tensorflow() -> None:
             "tensorflow: set KERAS_BACKEND=tensorflow before, or start a process of its own"
         )
     keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
 
 
 def _import_silently() -> None:

@@ -156,12 +156,9 @@ def main(folder: Path, kills: int, seed: int) -> dict[str, int]:
             found["ended"] += 1
             found["weights"] += weights(interrupted) == weights(straight)
             found["files"] += files(interrupted) == files(straight)
-        # A Ctrl-C while an object is cleared away is dropped with a note and a traceback.
-        # Cython's note, which quotes a name, has another traceback before it.
-        # TensorFlow's C code prints one by itself where Ctrl-C meets it inside of `tf.nest`.
-        foreign = log.count("SystemError: <built-in function __import__> returned a result with")
-        more = log.count("Traceback") - log.count("Exception ignored in") - foreign
-        assert 0 <= more <= log.count("Exception ignored in: '"), log
+        # Also where Ctrl-C met C code that prints errors by itself (TensorFlow's, Cython's), or the
+        # clearing away of an object, which drops them.
+        assert "Traceback" not in log and "Exception ignored" not in log, log
     else:
         raise AssertionError(f"after {3 * kills + 10} rounds: {found}")
     return found

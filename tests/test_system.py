@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_imports import run_code
@@ -85,6 +86,10 @@ SETTINGS = """
 import os
 os.environ["KERAS_HOME"] = {home!r}
 os.environ.pop("KERAS_BACKEND", None)
+os.environ.update(KERAS_MAX_EPOCHS="1", KERAS_MAX_STEPS_PER_EPOCH="1")
+if {policy!r}:
+    import keras
+    keras.config.set_dtype_policy({policy!r})
 from keras_flowers.system import import_tensorflow
 import_tensorflow()
 import keras
@@ -93,23 +98,31 @@ import numpy as np
 pixels = np.zeros((2, 32, 32, 3), np.uint8)
 model = build_model("MobileNet_0.25", 32, 3, random_weights_for=pixels)
 types = {{weight.dtype for weight in model.weights}}
-print(keras.config.backend(), model.input.dtype, types, model.input_shape)
+computed = {{layer.compute_dtype for layer in model.layers}}
+print(keras.config.backend(), model.input.dtype, types, computed, model.input_shape)
+print(keras.config.epsilon(), keras.config.max_epochs(), keras.config.max_steps_per_epoch())
 """
 
 
 @pytest.mark.parametrize(
-    "theirs",
+    ("theirs", "policy"),
     [
-        {"floatx": "float64"},
-        {"floatx": "float16", "image_data_format": "channels_first"},
-        {"backend": "jax", "floatx": "float32"},
+        ({"floatx": "float64"}, None),
+        ({"floatx": "float16", "image_data_format": "channels_first"}, None),
+        ({"backend": "jax", "floatx": "float32"}, None),
+        ({"epsilon": 0.1}, "mixed_float16"),  # a program that trains other networks, too
     ],
 )
-def test_keras_json_of_the_user_changes_nothing(tmp_path: Path, theirs: dict[str, str]) -> None:
+def test_keras_settings_of_the_user_change_nothing(
+    tmp_path: Path, theirs: dict[str, Any], policy: str | None
+) -> None:
     (tmp_path / "keras.json").write_text(json.dumps(theirs))
-    process = run_code(SETTINGS.format(home=str(tmp_path)))
+    process = run_code(SETTINGS.format(home=str(tmp_path), policy=policy))
     assert process.returncode == 0, process.stderr
-    assert process.stdout.split("\n")[0] == ("tensorflow float32 {'float32'} (None, 32, 32, 3)")
+    assert process.stdout.splitlines() == [
+        "tensorflow float32 {'float32'} {'float32'} (None, 32, 32, 3)",
+        "1e-07 None None",
+    ]
 
 
 def test_keras_on_another_backend_is_refused_in_a_line() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from keras_flowers.errors import UserError
 from keras_flowers.system import open_standard_streams
@@ -54,10 +56,11 @@ def exit_with(main: Callable[[], int], *, stopped: str | Callable[[], str] = "st
 
 @contextmanager
 def _ctrl_c_as_itself() -> Iterator[None]:
-    """Raises KeyboardInterrupt for every error after Ctrl-C.
+    """Raises KeyboardInterrupt for every error after Ctrl-C, and prints none of them.
 
     Libraries in C that meet it give it other names: "ImportError: initialization failed" while they
-    are loaded, RuntimeError in TensorFlow's graphs.
+    are loaded, RuntimeError in TensorFlow's graphs. Some print a traceback of it besides
+    (TensorFlow inside of `tf.nest`, Cython), and what clears objects away prints and drops it.
     """
     pressed = False
 
@@ -67,8 +70,26 @@ def _ctrl_c_as_itself() -> Iterator[None]:
         signal.default_int_handler(number, frame)
 
     # In a script's background jobs it is ignored, and has to stay so.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, note)
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    hooks = sys.excepthook, sys.unraisablehook
+    again: list[threading.Timer] = []
+
+    def print_error(kind: type[BaseException], *error: Any) -> None:
+        if not pressed:
+            hooks[0](kind, *error)
+
+    def print_dropped(dropped: sys.UnraisableHookArgs) -> None:
+        if not pressed:
+            hooks[1](dropped)
+        elif isinstance(dropped.exc_value, KeyboardInterrupt):
+            # Once more, as soon as Python is out of where it was lost.
+            again.append(threading.Timer(0.05, _press_ctrl_c))
+            again[-1].start()
+
+    signal.signal(signal.SIGINT, note)
+    sys.excepthook, sys.unraisablehook = print_error, print_dropped
     try:
         yield
     except Exception as error:
@@ -76,8 +97,20 @@ def _ctrl_c_as_itself() -> Iterator[None]:
             raise KeyboardInterrupt from error
         raise
     finally:
+        for timer in again:
+            timer.cancel()
+        sys.excepthook, sys.unraisablehook = hooks
         if signal.getsignal(signal.SIGINT) is note:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _press_ctrl_c() -> None:
+    """Interrupts the main thread from another one, also while it waits."""
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    else:  # Windows, where this ends waiting, too
+        signal.raise_signal(signal.SIGINT)
 
 
 def escaped(text: str) -> str:

@@ -25,6 +25,7 @@ from keras_flowers.inference.metadata import Metadata, read_metadata
 from keras_flowers.inference.models import PredictFn, load_keras_file, load_saved_model, load_tflite
 from keras_flowers.inference.prediction import Prediction
 from keras_flowers.inference.scaling import Scale
+from keras_flowers.inference.text import refuse_url
 from keras_flowers.system import available_cores
 
 SHIPPED = "flowers102_float16.tflite"
@@ -256,6 +257,7 @@ def _load_again(origin: _Origin, labels: tuple[str, ...]) -> Classifier:
 
 def _model_at(path: Path) -> Path:
     """The file or SavedModel folder that `path` stands for."""
+    refuse_url(path)
     if not path.exists():
         raise UserError(
             f"there is no model at {path}; expected a .tflite, a .keras or a SavedModel"

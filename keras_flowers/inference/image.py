@@ -35,7 +35,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from keras_flowers.errors import UserError, reason_of
 from keras_flowers.inference.colour import in_rgb, transform_to_srgb
 from keras_flowers.inference.formats import EXPECTED, RAW, kind_of, pillow_formats, refusal_of
-from keras_flowers.inference.text import printable
+from keras_flowers.inference.text import printable, refuse_url
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Source: TypeAlias = str | os.PathLike[str] | bytes
@@ -306,8 +306,7 @@ def read_file(source: str | os.PathLike[str], name: str | None = None) -> bytes:
         UserError: There is none, it is no ordinary file, too large, or cannot be read.
     """
     name = printable(source) if name is None else name
-    if re.match(r"(https?|ftp):/", os.fspath(source)):
-        raise UserError(f"{name} is a URL; download it first, and give the file")
+    refuse_url(source)
     path = Path(source)
     try:
         # Opening a named pipe would wait for ever; open nothing but ordinary files.

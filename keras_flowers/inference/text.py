@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+
+from keras_flowers.errors import UserError
 
 
 def percent(probability: float) -> str:
@@ -26,3 +29,18 @@ def printable(path: str | os.PathLike[str]) -> str:
     """
     text = os.fspath(path)
     return text if text and text.isprintable() else repr(text)
+
+
+def refuse_url(path: str | os.PathLike[str]) -> None:
+    """Says what to do with the address of something on the web, where a path is expected.
+
+    Raises:
+        UserError: `path` is such an address, and nothing on this disk is called so.
+
+    >>> refuse_url("a.jpg"), refuse_url("C:/a.jpg")
+    (None, None)
+    """
+    # One slash, since a Path has no second one; Windows' drives have a single letter.
+    is_url = re.match("[a-z][a-z0-9+.-]+:/", os.fspath(path), re.IGNORECASE)
+    if is_url and not os.path.lexists(path):
+        raise UserError(f"{printable(path)} is a URL; download it first, and give the file")

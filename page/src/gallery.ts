@@ -147,10 +147,11 @@ export class Gallery {
   }
 
   private report({ file, top }: Item): void {
-    const done = this.items.filter((item) => item.top || item.problem).length;
+    const named = this.items.filter((item) => item.top).length;
+    const failed = this.items.filter((item) => item.problem).length;
     const isAlone = this.items.length === 1;
     const answered = top ? texts.answered(file.name, texts.headline(top)) : '';
-    status.textContent = isAlone ? answered : texts.naming(done, this.items.length);
+    status.textContent = isAlone ? answered : texts.naming(named, this.items.length, failed);
     status.classList.toggle('shown-below', isAlone);
   }
 

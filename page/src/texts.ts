@@ -17,7 +17,8 @@ export const texts = {
 
   loading: 'Getting ready …',
   ready: (classes: number) => `Ready: ${classes} kinds of flowers can be named.`,
-  naming: (done: number, all: number) => `${done} of ${all} photos named`,
+  naming: (named: number, all: number, failed: number) =>
+    `${named} of ${all} photos named` + (failed ? `; ${failed} could not be read` : ''),
   answered: (photo: string, headline: string) => `${photo}: ${headline}`,
 
   photoAlt: (photo: string) => `The photo ${photo}`,

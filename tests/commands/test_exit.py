@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -104,6 +105,48 @@ def test_interrupt_in_a_library_is_an_interrupt(capsys: pytest.CaptureFixture[st
 
     assert run(main, stopped="stopped; nothing is lost") == EXIT_INTERRUPTED
     assert capsys.readouterr().err.strip() == "stopped; nothing is lost"
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_interrupt_that_a_library_prints_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def print_as_libraries_do() -> None:
+        sys.excepthook(*sys.exc_info())  # as PyErr_Print calls it
+
+    def main() -> int:
+        try:
+            raise ValueError("of the library itself")
+        except ValueError:
+            print_as_libraries_do()
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            print_as_libraries_do()
+        raise SystemError("returned NULL without setting an exception")
+
+    hooks = sys.excepthook, sys.unraisablehook
+    assert run(main) == EXIT_INTERRUPTED
+    printed = capsys.readouterr().err
+    assert printed.strip().splitlines()[-2:] == ["", "stopped"]
+    assert "ValueError: of the library itself" in printed
+    assert "Interrupt" not in printed
+    assert (sys.excepthook, sys.unraisablehook) == hooks
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_interrupt_while_an_object_is_cleared_away_is_not_lost(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Pressed:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def main() -> int:
+        Pressed()
+        time.sleep(20)  # ended by what comes again
+        return 0
+
+    assert run(main) == EXIT_INTERRUPTED
+    assert capsys.readouterr().err.strip() == "stopped"
 
 
 def test_interrupt_that_is_ignored_stays_ignored() -> None:

@@ -633,6 +633,8 @@ def test_lambda_of_a_stranger_is_not_run(tmp_path: Path) -> None:
 def test_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no model at"):
         load_classifier(tmp_path / "none.tflite")
+    with pytest.raises(UserError, match="is a URL; download it first, and give the file"):
+        load_classifier("https://example.org/flowers.tflite")
 
 
 def test_folder_without_a_model_is_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from keras_flowers.errors import UserError
 from keras_flowers.files import read_json
-from keras_flowers.inference.text import printable
+from keras_flowers.inference.text import printable, refuse_url
 from keras_flowers.training.sources.folder import open_folder
 from keras_flowers.training.sources.label_map import read_label_map
 from keras_flowers.training.sources.source import Source
@@ -55,6 +55,7 @@ def open_source(
         return open_tfds(name, data_dir)
     if path.is_dir():
         return open_tfds(text) if is_prepared(path) else open_folder(path, names)
+    refuse_url(text)
     if path.suffix.lower() in SUFFIXES:
         if not path.is_file():
             raise UserError(f"{printable(text)} does not exist; expected a table of photos")

@@ -240,6 +240,7 @@ def test_thousand_classes(tmp_path: Path) -> None:
     [
         ("no/such/folder", "does not exist; expected a folder of photos, a table"),
         ("nothing.csv", "does not exist; expected a table"),
+        ("https://example.org/photos.csv", "is a URL; download it first"),
         ("no_such_set", "has no data set 'no_such_set'"),
     ],
 )
