@@ -109,6 +109,8 @@ export class Gallery {
       this.onTheirWay--;
       this.work();
     }
+    // Removed meanwhile.
+    if (!this.items.includes(item)) return;
     this.describe(item);
     if (item === this.shown) this.show(item);
     this.report(item);

@@ -14,6 +14,7 @@ import keras_flowers
 from keras_flowers.__main__ import COMMANDS, HELP, main
 from keras_flowers.commands.completion import SHELLS, write_completion
 from keras_flowers.errors import UserError
+from keras_flowers.system import is_verbose
 
 ROOT = Path(keras_flowers.__file__).parents[1]
 
@@ -30,6 +31,17 @@ def test_every_command_has_a_main_and_a_parser_of_its_own_name(name: str) -> Non
     module = importlib.import_module(f"keras_flowers.commands.{name}")
     assert callable(module.main)
     assert module.parser().prog == f"keras-flowers {name}"
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "export", "verify"])
+def test_commands_that_use_tensorflow_tell_all_when_asked(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    parser = importlib.import_module(f"keras_flowers.commands.{name}").parser()
+    parser.parse_args(["--verbose"] + ["run"] * (name != "train"))
+    assert is_verbose()
+    assert "also show what TensorFlow reports" in parser.format_help()
 
 
 def test_every_command_module_has_a_row() -> None:

@@ -244,6 +244,10 @@ def test_learning_curves_show_both_sets_over_the_epochs() -> None:
     assert curves == {"training": [[1, 2.0], [2, 1.0]], "validation": [[1, 2.2], [2, 1.5]]}
     curves = {line.get_label(): line.get_xydata().tolist() for line in accuracy.get_lines()}
     assert curves == {"training": [[1, 0.3], [2, 0.6]], "validation": [[1, 0.2], [2, 0.5]]}
+    # What is beside the matter is small and faint: the numbers at the axes, which have no ticks.
+    for label in (*loss.get_xticklabels(), *accuracy.get_yticklabels()):
+        assert (label.get_fontsize(), label.get_color()) == (9, chart._FAINT_INK)
+    assert loss.xaxis.get_tick_params()["length"] == 0
 
 
 def test_learning_curves_do_without_validation() -> None:

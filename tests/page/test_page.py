@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -158,6 +159,52 @@ def test_several_photos_are_a_list(page: Page) -> None:
     assert page.locator("#list").is_hidden()
     assert page.locator("#problem").is_hidden()
     assert page.inner_text("#status") == "Ready: 102 kinds of flowers can be named."
+
+
+def test_photo_that_is_removed_while_it_waits_is_not_heard_of_again(page: Page) -> None:
+    some = [{"name": f"{n}.jpg", "mimeType": "", "buffer": photo(n)} for n in range(4)]
+    page.set_input_files("#files", some)
+    page.evaluate("document.getElementById('clear').click()")
+    page.evaluate(
+        """async () => {
+          const { classifier } = kerasFlowers;
+          const [height, width] = classifier().facts.size;
+          // Its turn comes after those that were on their way.
+          await classifier().classify(new Uint8Array(height * width * 3));
+        }"""
+    )
+    assert page.inner_text("#status") == "Ready: 102 kinds of flowers can be named."
+    assert page.locator("#answer").is_hidden()
+    assert page.locator("#rows li").count() == 0
+
+
+def memory_of(page: Page) -> float:
+    """Mebibytes that the page's process holds, its worker and the engine with it."""
+    page.evaluate("gc()")
+    browser = page.context.browser
+    assert browser
+    listed = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
+    pages = [one["id"] for one in listed["processInfo"] if one["type"] == "renderer"]
+    held = [Path(f"/proc/{one}/statm").read_text(encoding="ascii").split()[1] for one in pages]
+    return max(map(int, held)) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="needs Linux's /proc")
+def test_memory_stays_flat_over_200_photos(page: Page) -> None:
+    def name_photos(first: int, last: int) -> None:
+        for number in range(first, last, 20):
+            page.set_input_files("#files", [SUNFLOWER] * 20)
+            wait_until_named(page, number + 20)
+
+    name_photos(0, 20)
+    before = memory_of(page)
+    name_photos(20, 220)
+    # A decoded photo has 1.3 mebibytes; what stays is a small picture for the list, 0.2 with all
+    # that belongs to it.
+    assert memory_of(page) - before < 200 * 0.6
+    # And what is kept would be seen.
+    page.evaluate("void (window.kept = new Uint8Array(200 << 20).fill(1))")
+    assert memory_of(page) - before > 200 * 0.6
 
 
 def rows_of(table: Path) -> list[dict[str, str]]:

@@ -1,0 +1,82 @@
+"""The browser is driven by one thread, whoever asks; where nothing can drive it there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from keras_flowers.export import browser
+
+
+@pytest.mark.parametrize(
+    ("driver", "programs", "found"),
+    [
+        (True, {"google-chrome": "/opt/chrome"}, "/opt/chrome"),
+        (True, {"chromium": "/bin/chromium", "google-chrome": "/opt/chrome"}, "/bin/chromium"),
+        (True, {}, None),
+        (False, {"chromium": "/bin/chromium"}, None),
+    ],
+)
+def test_browser_is_there_where_chromium_and_its_driver_are(
+    monkeypatch: pytest.MonkeyPatch, driver: bool, programs: dict[str, str], found: str | None
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if driver else None)
+    monkeypatch.setattr(shutil, "which", programs.get)
+    assert browser.find_browser() == found
+
+
+class StandIn:
+    """In place of the page with a model: notes which thread asks it."""
+
+    def __init__(self, model: Path, threads: set[int]) -> None:
+        self.labels = [model.name]
+        self.threads = threads
+
+    def classify_files(self, files: list[bytes]) -> np.ndarray:
+        self.threads.add(threading.get_ident())
+        time.sleep(0.01)  # so that several would be asked at once, if they could be
+        return np.array([[float(file)] for file in files], np.float32)
+
+    def classify_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        self.threads.add(threading.get_ident())
+        return pixels.reshape(len(pixels), -1).mean(1, keepdims=True)
+
+
+def test_one_thread_drives_the_browser_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+    ended: list[str] = []
+
+    @contextlib.contextmanager
+    def started() -> Iterator[str]:
+        threads.add(threading.get_ident())
+        yield "browser"
+        threads.add(threading.get_ident())
+        ended.append("browser")
+
+    @contextlib.contextmanager
+    def opened(one: Any, model: Path) -> Iterator[StandIn]:
+        assert one == "browser"
+        yield StandIn(model, threads)
+        ended.append(model.name)
+
+    monkeypatch.setattr(browser, "started_browser", started)
+    monkeypatch.setattr(browser, "classifier_in", opened)
+    models = [Path("a.tflite"), Path("b.tflite")]
+    with browser.models_in_browser(models) as pages, ThreadPoolExecutor(4) as callers:
+        assert [page.labels for page in pages] == [["a.tflite"], ["b.tflite"]]
+        answers = list(callers.map(lambda n: pages[n % 2].classify_files([b"%d" % n]), range(8)))
+        assert np.ravel(answers).tolist() == list(range(8))
+        assert pages[1].classify_pixels(np.full((2, 4, 4, 3), 7)).tolist() == [[7], [7]]
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+    assert ended == ["b.tflite", "a.tflite", "browser"]
