@@ -218,6 +218,9 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path, read: Reader) -> None
     (tmp_path / "utf16.txt").write_bytes("daisy\nrosé\n".encode("utf-16"))
     with pytest.raises(UserError, match="is not text in UTF-8, as a label file must be; save it"):
         read(tmp_path / "utf16.txt")
+    (tmp_path / "twice.txt").write_bytes(b'{"1": "daisy", "1": "rose"}\n\ndaisy\n')
+    with pytest.raises(UserError, match=rf"^{re.escape(str(tmp_path / 'twice.txt'))}"):
+        read(tmp_path / "twice.txt")
     with pytest.raises(UserError, match="empty|not usable JSON"):
         read(write(tmp_path / "empty.txt", ""))
 
