@@ -512,6 +512,35 @@ def test_progress_is_shown_on_a_terminal_and_gives_way_to_the_rows(
     assert "\r" not in output.out
 
 
+@pytest.mark.parametrize(
+    ("is_terminal", "options", "steps"),
+    [
+        (True, [], ["clear", "row", "update"]),
+        (True, ["--output", "rows.csv"], ["row", "update"]),  # nothing to give way to
+        (False, [], ["row", "update"]),
+    ],
+)
+def test_bar_is_cleared_before_a_row_where_both_are_on_a_terminal(
+    run: Any,
+    colour_photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_terminal: bool,
+    options: list[str],
+    steps: list[str],
+) -> None:
+    done: list[str] = []
+    bar = SimpleNamespace(
+        clear=lambda: done.append("clear"),
+        update=lambda: done.append("update"),
+        close=lambda: done.append("close"),
+    )
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    monkeypatch.setattr("keras_flowers.commands.predict.progress_bar", lambda **_: bar)
+    monkeypatch.setattr(Rows, "write", lambda self, answer: done.append("row"))
+    assert run(colour_photos, *options) == 0
+    assert done == [*steps * 3, "close"]
+
+
 def test_one_that_could_not_be_read_is_said_in_the_singular(
     run: Any, colour_photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -129,9 +129,22 @@ def test_calibration_undoes_overconfidence() -> None:
     assert found.log_loss < metrics.score(too_sure, labels).log_loss
 
 
+@pytest.mark.parametrize(("row", "temperature"), [([0.5001, 0.4999], 0.01), ([0.1, 0.9], 100.0)])
+def test_temperature_is_searched_between_a_hundredth_and_a_hundred(
+    row: list[float], temperature: float
+) -> None:
+    # Too unsure of what is always right, or too sure of what is always wrong.
+    found = metrics.fit_temperature(np.array([row] * 3), np.zeros(3, np.int64))
+    assert found.temperature == pytest.approx(temperature, rel=0.01)
+
+
 def test_confusions_are_listed_from_the_commonest() -> None:
     probabilities = np.eye(3, dtype=np.float32)[[0, 1, 1, 1, 2, 0]]
     labels = np.array([0, 0, 0, 1, 2, 2])
     matrix = metrics.confusion_matrix(probabilities, labels, 3)
     assert matrix.tolist() == [[1, 2, 0], [0, 1, 0], [1, 0, 1]]
     assert metrics.most_confused(matrix) == [(0, 1, 2), (2, 0, 1)]
+    # Equally frequent ones come in the order of the classes, however many there are.
+    alike = np.ones((20, 20), np.int64)
+    pairs = [(row, column, 1) for row in range(20) for column in range(20) if row != column]
+    assert metrics.most_confused(alike, 100) == pairs[:100]
