@@ -18,8 +18,9 @@ from PIL import Image
 
 from keras_flowers.commands.exit import exit_with
 from keras_flowers.errors import UserError
-from keras_flowers.inference import image
+from keras_flowers.inference import evidence, image
 from keras_flowers.inference.image import Pixels
+from keras_flowers.inference.keras_parts import parts_of_keras
 from keras_flowers.system import import_tensorflow
 from keras_flowers.training import metrics
 from keras_flowers.training.run_directory import Run
@@ -83,7 +84,6 @@ def explain(photo: Path, folder: Path, label: str, output: Path) -> None:
     if not run.is_finished:
         raise UserError(f"{folder} is not finished; expected the folder of a finished run")
     import_tensorflow()
-    import keras
 
     from keras_flowers.training.model import FEATURES, OUTPUT, POOLED, split_at
 
@@ -120,13 +120,13 @@ def explain(photo: Path, folder: Path, label: str, output: Path) -> None:
     _save(_draw_maps(maps), output / "feature_maps.png")
 
     print("== pooling")
-    # In front of each pooling its maps are multiplied by the weights of their places.
-    poolings = [one for one in model.layers if isinstance(one, keras.layers.GlobalAveragePooling2D)]
-    weighted = [np.asarray(keras.Model(model.inputs[0], one.input)(batch))[0] for one in poolings]
+    parts_of = parts_of_keras(model)
+    assert parts_of is not None  # it has the layers of a MobileNetV2 of ours
+    parts = parts_of(batch)
     pooled = _outputs(model, POOLED, batch)
-    trunk, tail = split_at(model, FEATURES)
-    features = np.asarray(trunk(batch))
-    _explain_pooling(_outputs(model, LAST_MAPS, batch), weighted, pooled, features[0])
+    _, tail = split_at(model, FEATURES)
+    features = parts.features[None]
+    _explain_pooling(_outputs(model, LAST_MAPS, batch), parts.maps, pooled, features[0])
 
     print("== the head")
     kernel, bias = tail.get_layer(OUTPUT).get_weights()
@@ -138,20 +138,19 @@ def explain(photo: Path, folder: Path, label: str, output: Path) -> None:
     head = kernel.size + bias.size
     print(f"weights: head {head}, base {model.count_params() - head}")
     print(f"convolutions: {sum('Conv2D' in type(one).__name__ for one in model.layers)}")
-    # The root of a pooled value p is (root / p) times p, and p is linear in the places.
-    slopes = np.divide(features[0], pooled, out=np.zeros_like(pooled), where=pooled != 0)
-    evidence = _evidence(weighted, (kernel[:, right] - kernel.mean(axis=1)) * slopes)
+    places, constant = evidence.split_logits(parts)
+    split = evidence.Evidence(labels, answer[0], places, constant)
     above = float(logits[0, right] - logits.mean())
     print(f"logit of {label} above the mean {above:.3f}")
-    added = float(bias[right] - bias.mean())
-    print(f"  = places {evidence.sum():.3f} + bias {added:.3f}")
-    # The bias offsets what the places of the average photo add up to, wherever in it they lie.
-    evidence += added / evidence.size
-    on_flower = evidence[FLOWER]
-    print(f"with the bias spread evenly: {evidence.min():.3f} to {evidence.max():.3f} a place")
+    by_place = places[right] - places.mean(axis=0)
+    added = float(constant[right] - constant.mean())
+    print(f"  = places {by_place.sum():.3f} + bias {added:.3f}")
+    shown = split.of(label)
+    on_flower = shown[FLOWER]
+    print(f"with the bias spread evenly: {shown.min():.3f} to {shown.max():.3f} a place")
     print(f"  {on_flower.size} places of the flower {on_flower.sum():.3f}, ", end="")
-    print(f"{evidence.size - on_flower.size} others {evidence.sum() - on_flower.sum():.3f}")
-    _save(_draw_evidence(pixels, evidence, label), output / "evidence.png")
+    print(f"{shown.size - on_flower.size} others {shown.sum() - on_flower.sum():.3f}")
+    _save(_draw_evidence(pixels, shown, label), output / "evidence.png")
 
     print("== softmax")
     top = np.argsort(-logits[0])[:5]
@@ -239,25 +238,6 @@ def _explain_pooling(
 
 def _rounded(values: npt.ArrayLike, digits: int = 2) -> str:
     return str(np.asarray(values, np.float64).round(digits).tolist())
-
-
-def _evidence(weighted: Sequence[Array], kernel: Array) -> Array:
-    """What each place of a 14 x 14 grid adds to a logit (class activation map, Zhou et al. 2016).
-
-    Args:
-        weighted: The maps [h, w, channels] whose averages are the features, in their order.
-        kernel: float32 [features].
-    """
-    side = 2 * min(one.shape[0] for one in weighted)
-    total, start = np.zeros((side, side)), 0
-    for one in weighted:
-        height, width, channels = one.shape
-        # In front of a stride of 2 the maps have one row and column of zeros more, at their end.
-        added = one[:side, :side] @ kernel[start : start + channels] / (height * width)
-        times = side // added.shape[0]
-        total += np.kron(added, np.full((times, times), 1 / times**2))
-        start += channels
-    return total
 
 
 def _explain_backpropagation(tail: Any, features: Array, right: int) -> None:
@@ -370,15 +350,15 @@ def _draw_maps(maps: Sequence[Array]) -> Figure:
     return figure
 
 
-def _draw_evidence(pixels: npt.NDArray[np.uint8], evidence: Array, label: str) -> Figure:
+def _draw_evidence(pixels: npt.NDArray[np.uint8], places: Array, label: str) -> Figure:
     figure = _figure(3.6, 3.3)
     axes = _panel(figure, 0.1, 0.1, 2.8, f"red: speaks for {label}")
     grey = np.asarray(Image.fromarray(pixels).convert("L"))
     extent = (0, pixels.shape[1], pixels.shape[0], 0)
-    limit = float(np.abs(evidence).max())
+    limit = float(np.abs(places).max())
     axes.imshow(grey, cmap="gray", extent=extent)
     shown = axes.imshow(
-        evidence,
+        places,
         cmap="RdBu_r",
         vmin=-limit,
         vmax=limit,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from keras_flowers.commands.exit import EXIT_BAD_INPUT, EXIT_SOME_FAILED, exit_with
 from keras_flowers.commands.messages import show_messages
@@ -29,15 +29,24 @@ from keras_flowers.inference.text import percent, printable
 from keras_flowers.progress import progress_bar
 from keras_flowers.system import available_cores, open_standard_streams
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 MAX_BARS = 10
 
 CAMERA_SECONDS = 1.0
 """Time between two answers about what the camera sees: as fast as one can read."""
 
+CAMERA_CHART = Path("camera_flower.png")
+"""Where `--camera --explain` draws what it sees."""
+
 _EXAMPLES = """
 examples:
   name the flower in a photo, and draw the answer to sunflower_flower.png
     keras-flowers predict sunflower.jpg
+
+  why: what each place of the photo says for and against the first two names
+    keras-flowers predict sunflower.jpg --explain
 
   a folder of photos, with all folders in it, as a table for a spreadsheet
     keras-flowers predict holiday/ --output holiday.csv
@@ -79,6 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _answer_one(photos[0], options)
     if options.chart is not None:
         raise UserError("--chart draws a single photo; leave it out, or name one photo")
+    if options.explain:
+        raise UserError("--explain explains a single photo; leave it out, or name one photo")
     return _answer_all(photos, options)
 
 
@@ -96,12 +107,10 @@ def _answer_one(photo: PhotoInput, options: argparse.Namespace) -> int:
     else:
         with open_output(options.output) as file, _rows(file, classifier, options) as rows:
             rows.write(Answer(photo, prediction, read_capture_info(photo.source)))
-    if options.no_chart or (options.chart is None and not as_table):
+    if options.no_chart or (options.chart is None and not as_table and not options.explain):
         return 0
     sys.stdout.flush()  # the answer first: drawing takes longer
-    return _draw(
-        photo, prediction.top(min(options.top_k, MAX_BARS)), options.chart, announce=as_table
-    )
+    return _draw(photo, prediction, options, announce=as_table)
 
 
 def _table(photo: PhotoInput, prediction: Prediction, top_k: int) -> str:
@@ -118,17 +127,23 @@ def _table(photo: PhotoInput, prediction: Prediction, top_k: int) -> str:
 
 
 def _draw(
-    photo: PhotoInput, top: list[tuple[str, float]], path: Path | None, announce: bool
+    photo: PhotoInput, prediction: Prediction, options: argparse.Namespace, announce: bool
 ) -> int:
     """Writes the chart, says where, and shows it; `announce`: as part of the answer to read."""
     from keras_flowers.inference import chart
 
     assert not isinstance(photo.source, UserError)
-    if path is None:
-        path = _free_chart_path(photo)
+    path = options.chart or _free_chart_path(photo)
+    bars = min(options.top_k, MAX_BARS)
     try:
         picture = read_photo(photo.source, chart.PHOTO_SIZE)
-        chart.save(chart.draw_prediction(picture, top), path)
+        if options.explain:
+            figure = chart.draw_evidence(picture, prediction.evidence, bars)
+            if announce:
+                print(_how(prediction))
+        else:
+            figure = chart.draw_prediction(picture, prediction.top(bars))
+        chart.save(figure, path)
     except (OSError, UserError) as error:
         reason = reason_of(error)
         print(f"error: the chart was not written to {printable(path)}: {reason}", file=sys.stderr)
@@ -140,6 +155,21 @@ def _draw(
     if _has_display():
         _show(path)
     return 0
+
+
+def _how(prediction: Prediction) -> str:
+    """What the picture of the evidence shows, and where it comes from."""
+    evidence = prediction.evidence
+    if not evidence.is_exact:
+        return (
+            "\nthis model is not built like those of this package, so one place after the other "
+            "was grayed out: red places lower the name's probability then, blue ones raise it"
+        )
+    (name, _), *others = evidence.top(2)
+    text = f"\nthe places of the photo speak for {name} with {evidence.of(name).sum():.1f}"
+    if others:
+        text += f", for {others[0][0]} with {evidence.of(others[0][0]).sum():.1f}"
+    return text + " (logits above the mean of all names)"
 
 
 def _free_chart_path(photo: PhotoInput) -> Path:
@@ -246,14 +276,26 @@ def _watch(options: argparse.Namespace) -> int:
                 if time.monotonic() < due:
                     continue  # a frame is taken and left, so that none waits until it is old
                 due = time.monotonic() + CAMERA_SECONDS
-                (prediction,) = classifier.predict_pixels(
-                    squash(frame, classifier.image_size)[None]
-                )
+                if options.explain:
+                    prediction = classifier.predict(frame)
+                    _draw_seen(frame, prediction, options)
+                else:
+                    (prediction,) = classifier.predict_pixels(
+                        squash(frame, classifier.image_size)[None]
+                    )
                 now = datetime.now().isoformat(timespec="seconds")
                 rows.write(Answer(PhotoInput(now, b""), prediction, CaptureInfo(now)))
         except KeyboardInterrupt:
             pass  # the way to end it
     return 0
+
+
+def _draw_seen(frame: Image.Image, prediction: Prediction, options: argparse.Namespace) -> None:
+    """Replaces the picture of what the camera sees; viewers that follow the file show it."""
+    from keras_flowers.inference import chart
+
+    bars = min(options.top_k, MAX_BARS)
+    chart.save(chart.draw_evidence(frame, prediction.evidence, bars), options.chart or CAMERA_CHART)
 
 
 # The command line.
@@ -274,10 +316,13 @@ def _load(options: argparse.Namespace, workers: int) -> Classifier:
 
 def _check(options: argparse.Namespace) -> None:
     """Refuses what would lose a file, and options that do not go together."""
-    if options.camera and (options.photos or options.chart):
+    if options.camera and (options.photos or (options.chart and not options.explain)):
         raise UserError(
-            "--camera takes no PHOTO and draws no chart; leave out the one or the other"
+            "--camera takes no PHOTO, and draws a chart with --explain only; leave out the one or "
+            "the other"
         )
+    if options.explain and options.no_chart:
+        raise UserError("--explain draws a chart, which --no_chart forbids; leave one of them out")
     if not options.camera and not options.photos:
         raise UserError("expected a photo, a folder of photos, - or --camera; see --help")
     if options.photos.count(STDIN) > 1:
@@ -371,6 +416,13 @@ def parser() -> argparse.ArgumentParser:
         "(default: PHOTO_flower.png in the current folder, for a single photo answered as text)",
     )
     answer.add_argument("--no_chart", action="store_true", help="draw nothing")
+    answer.add_argument(
+        "--explain",
+        action="store_true",
+        help="draw below the chart what each place of the photo adds to the first name and to the "
+        "second; with --camera, the picture is replaced with each answer (default: "
+        "camera_flower.png)",
+    )
     parser.add_argument(
         "--camera",
         action="store_true",

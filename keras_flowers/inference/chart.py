@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import matplotlib
 import numpy as np
@@ -28,6 +28,9 @@ from keras_flowers.errors import UserError
 from keras_flowers.inference.flowers import flower_named
 from keras_flowers.inference.formats import CHART_SOFTWARE
 from keras_flowers.inference.text import percent
+
+if TYPE_CHECKING:
+    from keras_flowers.inference.evidence import Evidence
 
 _DPI = 150
 _FONT = "DejaVu Sans"  # comes with Matplotlib: looks the same everywhere
@@ -56,6 +59,8 @@ _PHOTO_MAX_HEIGHT = 4.6
 _PHOTO_MIN_SIDE = 0.08
 _ROW_MAX_HEIGHT = 0.64
 _ROW_MIN_HEIGHT = 0.42
+_FOR_AND_AGAINST = 0.38  # how far from the middle of Matplotlib's colours; their ends are dark
+_SCALE_HEIGHT = 0.75  # of the colours' scale below the places of an explanation
 
 # Without versions and dates: the same chart is the same file.
 _FACTS: dict[str, dict[str, str | None]] = {
@@ -147,6 +152,87 @@ def draw_prediction(photo: Image.Image, top: Sequence[tuple[str, float]]) -> Fig
     bars = box(bars_left, bars_top, _BARS_WIDTH, bars_height)
     _draw_bars(bars, names, [probability for _, probability in top])
     return figure
+
+
+@_default_style()
+def draw_evidence(photo: Image.Image, evidence: Evidence, bars: int = 5) -> Figure:
+    """Draws a prediction, and below it where in the photo its first two names come from.
+
+    Args:
+        photo: In mode "RGB".
+        evidence: Of the same photo.
+        bars: How many names get a bar.
+    """
+    figure = draw_prediction(photo, evidence.top(bars))
+    width, _ = figure.get_size_inches()
+    names = [name for name, _ in evidence.top(2)]
+    said = [evidence.of(name) for name in names]
+    panel_width = (width - 2 * _MARGIN - _COLUMN_GAP) / 2
+    panel_height = panel_width * photo.height / photo.width
+    if panel_height > _PHOTO_MAX_HEIGHT:
+        panel_height = _PHOTO_MAX_HEIGHT
+        panel_width = max(panel_height * photo.width / photo.height, _PHOTO_MIN_SIDE)
+    lines = [_wrapped(f"for and against {name}", 42) for name in names]
+    head = max(_size(figure, one, size=_TEXT_SIZE, **_BOLD)[1] for one in lines) + _LINE_GAP
+    height = _add_below(figure, head + panel_height + _SCALE_HEIGHT + _MARGIN)
+    # The strongest few places must not make all others look empty.
+    limit = max(float(np.quantile(np.abs(said), 0.99)), 1e-9)
+    for number, (line, places) in enumerate(zip(lines, said, strict=True)):
+        left = _MARGIN + number * ((width - 2 * _MARGIN + _COLUMN_GAP) / 2)
+        from_bottom = _MARGIN + _SCALE_HEIGHT
+        _write(
+            figure,
+            left / width,
+            (from_bottom + panel_height + _LINE_GAP) / height,
+            line,
+            va="bottom",
+            size=_TEXT_SIZE,
+            **_BOLD,
+        )
+        box = (
+            left / width,
+            from_bottom / height,
+            panel_width / width,
+            panel_height / height,
+        )
+        axes = figure.add_axes(box)
+        axes.axis("off")
+        axes.imshow(draw_places(photo, places, limit), aspect="auto", interpolation="none")
+    _draw_scale(figure, width, height, limit, exact=evidence.is_exact)
+    return figure
+
+
+def draw_places(
+    photo: Image.Image,
+    places: npt.NDArray[np.float64],
+    limit: float | None = None,
+    side_px: int = 640,
+) -> Image.Image:
+    """A photo in grey, its places coloured: red what speaks for a name, blue what against it.
+
+    Args:
+        photo: In mode "RGB".
+        places: float [rows, columns], which divide the photo evenly: `Evidence.of`.
+        limit: What has the fullest colour; None: the 99th percentile.
+        side_px: The longer side of the picture.
+    """
+    if limit is None:
+        limit = max(float(np.quantile(np.abs(places), 0.99)), 1e-9)
+    share = side_px / max(photo.size)
+    size = (max(1, round(photo.width * share)), max(1, round(photo.height * share)))
+    grey = photo.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0).convert("L")
+    # A little paler, so that the colours stand out in dark photos, too.
+    grounds = 255 - 0.8 * (255 - np.asarray(grey, np.float64))[..., None]
+    strength = np.clip(places / limit, -1, 1)
+    colours = matplotlib.colormaps["RdBu_r"](_FOR_AND_AGAINST * np.sign(strength) + 0.5)[..., :3]
+    colours = colours * 255
+    layers = np.concatenate([colours, 255 * 0.7 * np.abs(strength)[..., None]], axis=-1)
+    # Squares, as the network sees them: a smooth picture would promise more than there is.
+    squares = Image.fromarray(layers.round().astype(np.uint8), "RGBA")
+    over = np.asarray(squares.resize(size, Image.Resampling.NEAREST), np.float64)
+    alpha = over[..., 3:] / 255
+    mixed = grounds * (1 - alpha) + over[..., :3] * alpha
+    return Image.fromarray(mixed.round().astype(np.uint8))
 
 
 @_default_style()
@@ -282,6 +368,35 @@ def _draw_bars(axes: Axes, names: Sequence[str], probabilities: Sequence[float])
         style = {"size": _TEXT_SIZE, **(_BOLD if row == 0 else {})}
         _write_at(axes, -0.15 / _BARS_WIDTH, row, name, **style)
         _write_at(axes, 1 + _PERCENT_WIDTH / _BARS_WIDTH, row, percent(probability), **style)
+
+
+def _add_below(figure: Figure, inches: float) -> float:
+    """Makes a figure higher, all that is in it staying where it is; returns the new height."""
+    width, old = figure.get_size_inches()
+    new = float(old + inches)
+    places = [axes.get_position(original=True).bounds for axes in figure.axes]
+    figure.set_size_inches(width, new)
+    for axes, (left, bottom, wide, high) in zip(figure.axes, places, strict=True):
+        axes.set_position((left, (bottom * old + inches) / new, wide, high * old / new))
+    for text in figure.texts:
+        x, y = text.get_position()
+        text.set_position((x, (y * old + inches) / new))
+    return new
+
+
+def _draw_scale(figure: Figure, width: float, height: float, limit: float, *, exact: bool) -> None:
+    """Says what the colours of the places mean, at the bottom of the figure."""
+    unit = "to the logit" if exact else "to the log of the probability (found by graying out)"
+    steps = np.linspace(-1, 1, 41)
+    colours = matplotlib.colormaps["RdBu_r"](_FOR_AND_AGAINST * np.sign(steps) + 0.5)
+    colours[:, 3] = 0.7 * np.abs(steps)
+    box = (_MARGIN / width, (_MARGIN + 0.22) / height, 1.6 / width, 0.16 / height)
+    axes = figure.add_axes(box)
+    axes.imshow(colours[None], aspect="auto", interpolation="none")
+    axes.axis("off")
+    text = f"a place adds {-limit:.2f} (blue) to {limit:.2f} (red) or more {unit}"
+    left = (_MARGIN + 1.75) / width
+    _write(figure, left, (_MARGIN + 0.3) / height, text, va="center", size=11, color=_FAINT_INK)
 
 
 def _new_figure(width: float, height: float) -> Figure:

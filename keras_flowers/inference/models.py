@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ from keras_flowers.inference.scaling import (
 )
 from keras_flowers.system import import_tensorflow, load_keras
 
+if TYPE_CHECKING:
+    from keras_flowers.inference.evidence import PartsFn
+
 PredictFn: TypeAlias = Callable[[npt.NDArray[Any]], Probabilities]
 
 
@@ -39,11 +42,13 @@ class Model(NamedTuple):
         probabilities: pixels [N, height, width, 3], 0..255 -> float32 [N, classes].
         image_size: Height and width of its input in pixels.
         classes: How many probabilities it gives for a photo.
+        load_parts: Loads what explains its answers; gives None where it is not built like ours.
     """
 
     probabilities: PredictFn
     image_size: tuple[int, int]
     classes: int
+    load_parts: Callable[[], PartsFn | None] = lambda: None
 
 
 def load_tflite(
@@ -84,7 +89,13 @@ def load_tflite(
     def run(pixels: npt.NDArray[Any]) -> Probabilities:
         return model(pixels)[0]
 
-    return Model(run, model.image_size, shapes[0][0])
+    def load_parts() -> PartsFn | None:
+        from keras_flowers.inference.tflite_parts import parts_of_tflite
+
+        # With another scaling it is another tool's.
+        return None if model.scaling else parts_of_tflite(content, threads=threads)
+
+    return Model(run, model.image_size, shapes[0][0], load_parts)
 
 
 def _scaling(
@@ -130,7 +141,12 @@ def load_keras_file(path: Path) -> Model:
         except Exception as error:
             raise UserError(f"Keras cannot run {path} ({reason_of(error)})") from None
 
-    return Model(run, (shape[1], shape[2]), outputs[1])
+    def load_parts() -> PartsFn | None:
+        from keras_flowers.inference.keras_parts import parts_of_keras
+
+        return parts_of_keras(model)
+
+    return Model(run, (shape[1], shape[2]), outputs[1], load_parts)
 
 
 def load_saved_model(folder: Path, metadata: Metadata) -> Model:

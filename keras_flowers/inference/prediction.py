@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,10 @@ import numpy.typing as npt
 from keras_flowers.errors import UserError
 from keras_flowers.inference.image import Photo, read_photo
 from keras_flowers.inference.text import percent
+
+if TYPE_CHECKING:
+    from keras_flowers.inference.classifier import Classifier
+    from keras_flowers.inference.evidence import Evidence
 
 Probabilities: TypeAlias = npt.NDArray[np.float32]
 
@@ -26,6 +31,7 @@ class Prediction:
         labels: The name of each class.
         probabilities: float32 [classes], sums to 1, in the order of `labels`.
         photo: What was named, where it is at hand.
+        classifier: What named it, where a classifier did.
 
     >>> import numpy as np
     >>> prediction = Prediction(("daisy", "rose"), np.array([0.2, 0.8], np.float32))
@@ -39,6 +45,30 @@ class Prediction:
     labels: tuple[str, ...]
     probabilities: Probabilities
     photo: Photo | None = field(default=None)
+    classifier: Classifier | None = field(default=None)
+
+    @functools.cached_property
+    def evidence(self) -> Evidence:
+        """What each place of the photo adds to each name; see `Classifier.explain`.
+
+        Raises:
+            UserError: The photo is not at hand: it was given as one of many arrays, or as pixels.
+
+        >>> from keras_flowers import load_classifier
+        >>> prediction = load_classifier().predict("docs/sunflower.jpg")
+        >>> prediction.evidence.of(prediction.name).shape  # rows and columns of places
+        (20, 20)
+        """
+        if self.photo is None or self.classifier is None:
+            raise UserError(
+                "the photo is not at hand any more; give it to the classifier's explain(), or "
+                "predict() it by itself"
+            )
+        return self.classifier.explain(self.photo)
+
+    def explain(self) -> Evidence:
+        """The same; a notebook shows it as a picture."""
+        return self.evidence
 
     @property
     def name(self) -> str:

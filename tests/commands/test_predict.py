@@ -31,6 +31,8 @@ from keras_flowers.inference.formats import is_chart
 from keras_flowers.inference.metadata import Metadata
 from keras_flowers.inference.prediction import Prediction
 
+SUNFLOWER = Path(__file__).parents[2] / "docs" / "sunflower.jpg"
+
 
 @pytest.fixture(autouse=True)
 def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -115,6 +117,29 @@ def test_chart_has_ten_bars_at_most(
     for asked in ("3", "10", "12"):
         run(colour_photos / "cyan.png", "--top_k", asked, "--chart", "c.png")
     assert drawn == [3, 10, 10]
+
+
+def test_evidence_is_drawn_below_the_chart_and_said(
+    in_empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict.main([str(SUNFLOWER), "--no_chart"]) == 0
+    assert predict.main([str(SUNFLOWER), "--chart", "plain.png"]) == 0
+    capsys.readouterr()
+    assert predict.main([str(SUNFLOWER), "--explain"]) == 0
+    said = re.search(r"speak for sunflower with (\d+\.\d), for .+ with", capsys.readouterr().out)
+    assert said is not None and float(said[1]) > 5
+    with Image.open("sunflower_flower.png") as explained, Image.open("plain.png") as plain:
+        assert explained.width == plain.width
+        assert explained.height > 1.5 * plain.height
+        above = explained.convert("RGB").crop((0, 0, plain.width, 400))
+        assert np.array_equal(above, plain.convert("RGB").crop((0, 0, plain.width, 400)))
+
+
+def test_other_models_are_explained_by_graying_out(
+    run: Any, colour_photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(colour_photos / "cyan.png", "--explain") == 0
+    assert "one place after the other was grayed out" in capsys.readouterr().out
 
 
 def test_no_chart_writes_nothing(run: Any, colour_photos: Path, in_empty_folder: Path) -> None:
@@ -665,6 +690,24 @@ def test_camera_gives_a_row_for_what_it_sees(
     assert rows[0]["photo"] == rows[0]["date"]
 
 
+def test_camera_draws_why_with_each_answer(
+    run: Any, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = []
+
+    def frames() -> Iterator[Image.Image]:
+        yield Image.new("RGB", (64, 48), COLOURS["cyan"])
+        drawn.append(Path("seen.png").read_bytes())
+        yield Image.new("RGB", (64, 48), COLOURS["magenta"])
+        drawn.append(Path("seen.png").read_bytes())
+
+    monkeypatch.setattr(camera, "frames", frames)
+    monkeypatch.setattr(predict, "CAMERA_SECONDS", 0.0)
+    assert run("--camera", "--explain", "--chart", "seen.png") == 0
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["cyan", "magenta"]
+    assert drawn[0] != drawn[1]
+
+
 def test_camera_answers_once_a_second_with_what_it_sees_then(
     run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
@@ -695,6 +738,8 @@ def test_camera_answers_once_a_second_with_what_it_sees_then(
         (["a.jpg", "--top_k", "0"], "--top_k is 0"),
         (["a.jpg", "--scale", "0", "0"], "cannot be scaled"),
         (["a.jpg", "--output", "a.xlsx"], r"cannot be written as a\.xlsx"),
+        (["a.jpg", "--explain", "--no_chart"], "leave one of them out"),
+        ([".", "--explain"], "--explain explains a single photo"),
         (["a.jpg", "--category_names", "none.json"], "none.json does not exist"),
     ],
 )

@@ -1,0 +1,65 @@
+"""What a Keras classifier has computed on the way from a photo to its logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_flowers.inference.evidence import Padding, Parts, PartsFn
+
+POOLED, FEATURES, OUTPUT = "pooled", "features", "probabilities"
+"""The layers of our models, by name; `training.model` builds them so."""
+
+
+def parts_of_keras(model: Any) -> PartsFn | None:
+    """A function that gives the parts of a Keras model; None for one that is built in another way.
+
+    Args:
+        model: pixels [N, H, W, 3] -> probabilities; a functional model of Keras.
+    """
+    names = {layer.name for layer in getattr(model, "layers", ())}
+    if not {POOLED, FEATURES, OUTPUT} <= names:
+        return None
+    import keras
+
+    pooled = model.get_layer(POOLED).input
+    poolings = [_made_by(one) for one in (pooled if isinstance(pooled, list) else [pooled])]
+    if not all(isinstance(one, keras.layers.GlobalAveragePooling2D) for one in poolings):
+        return None
+    # In front of each pooling its maps are multiplied by the weights of their places.
+    maps = [one.input for one in poolings]
+    paddings = [_padding(one) for one in maps]
+    below = keras.Model(model.inputs[0], [*maps, model.get_layer(FEATURES).output])
+    head = model.get_layer(OUTPUT)
+
+    def run(pixels: npt.NDArray[Any]) -> Parts:
+        *weighted, features = below.predict_on_batch(pixels.astype(np.float32))
+        kernel, bias = head.get_weights()
+        at_rest = np.zeros(len(kernel), np.float32)  # the square root begins at 0
+        places = [
+            padding.cut_off(np.asarray(one)[0])
+            for padding, one in zip(paddings, weighted, strict=True)
+        ]
+        return Parts(places, features[0], at_rest, kernel, bias)
+
+    return run
+
+
+def _padding(weighted: Any) -> Padding:
+    """What was put around maps before they were multiplied by the weights of their places."""
+    import keras
+
+    multiplied = _made_by(weighted)
+    tensors = multiplied.input if not isinstance(multiplied, keras.layers.InputLayer) else weighted
+    layer = _made_by(tensors[0] if isinstance(tensors, list) else tensors)
+    if not isinstance(layer, keras.layers.ZeroPadding2D):
+        return Padding()
+    (top, bottom), (left, right) = layer.padding
+    return Padding(top, bottom, left, right)
+
+
+def _made_by(tensor: Any) -> Any:
+    operation, *_ = tensor._keras_history
+    return operation
