@@ -20,7 +20,7 @@ from keras_flowers.commands.exit import exit_with
 from keras_flowers.errors import UserError
 from keras_flowers.inference import evidence, image
 from keras_flowers.inference.image import Pixels
-from keras_flowers.inference.keras_parts import parts_of_keras
+from keras_flowers.inference.keras_insides import insides_of_keras
 from keras_flowers.system import import_tensorflow
 from keras_flowers.training import metrics
 from keras_flowers.training.run_directory import Run
@@ -120,9 +120,9 @@ def explain(photo: Path, folder: Path, label: str, output: Path) -> None:
     _save(_draw_maps(maps), output / "feature_maps.png")
 
     print("== pooling")
-    parts_of = parts_of_keras(model)
-    assert parts_of is not None  # it has the layers of a MobileNetV2 of ours
-    parts = parts_of(batch)
+    insides = insides_of_keras(model)
+    assert insides is not None  # it has the layers of a MobileNetV2 of ours
+    parts = insides.parts(batch)
     pooled = _outputs(model, POOLED, batch)
     _, tail = split_at(model, FEATURES)
     features = parts.features[None]

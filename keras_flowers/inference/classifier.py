@@ -30,7 +30,8 @@ from keras_flowers.inference.text import refuse_url
 from keras_flowers.system import available_cores
 
 if TYPE_CHECKING:
-    from keras_flowers.inference.evidence import Evidence, PartsFn
+    from keras_flowers.inference.evidence import Evidence
+    from keras_flowers.inference.insides import Insides
 
 SHIPPED = "flowers102_float16.tflite"
 """Half the size of the float32 file, and as accurate; int8 is smaller and faster still."""
@@ -59,7 +60,7 @@ class Classifier:
         image_size: Height and width in pixels of the model's input.
         probabilities: pixels [N, height, width, 3], 0..255 -> float32 [N, classes].
         origin: Where it was loaded from; None for one that was put together otherwise.
-        load_parts: Loads what explains its answers exactly; gives None where nothing does.
+        load_insides: Loads what explains its answers exactly; gives None where nothing does.
 
     >>> classifier = load_classifier()
     >>> classifier
@@ -72,7 +73,7 @@ class Classifier:
     image_size: tuple[int, int]
     probabilities: PredictFn
     origin: _Origin | None = None
-    load_parts: Callable[[], PartsFn | None] = lambda: None
+    load_insides: Callable[[], Insides | None] = lambda: None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -129,8 +130,8 @@ class Classifier:
         photo = as_file(photo)
         pixels = read_pixels(photo, self.image_size)
         (prediction,) = self.predict_pixels(pixels[None])
-        if self._parts is not None:
-            places, constant = evidence.split_logits(self._parts(pixels[None]))
+        if self._insides is not None:
+            places, constant = evidence.split_logits(self._insides.parts(pixels[None]))
             method = evidence.EXACT
         else:
             places, constant = evidence.occlude(self.probabilities, pixels)
@@ -140,8 +141,8 @@ class Classifier:
         )
 
     @functools.cached_property
-    def _parts(self) -> PartsFn | None:
-        return self.load_parts()
+    def _insides(self) -> Insides | None:
+        return self.load_insides()
 
     def predict_many(self, photos: Iterable[Photo]) -> Iterator[Prediction]:
         """Names the flowers in many photos, as they come, in their order.
@@ -290,7 +291,7 @@ def load_classifier(
             f"it gives {model.classes} values a photo"
         )
     origin = _Origin(path.absolute(), workers, threads, scale)
-    return Classifier(metadata, model.image_size, model.probabilities, origin, model.load_parts)
+    return Classifier(metadata, model.image_size, model.probabilities, origin, model.load_insides)
 
 
 def _load_again(origin: _Origin, labels: tuple[str, ...]) -> Classifier:

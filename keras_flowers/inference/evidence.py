@@ -9,17 +9,17 @@ another way, the places are grayed out one after the other instead: Zeiler and F
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference.image import Photo, read_photo
+from keras_flowers.inference.insides import Parts
 
-Array: TypeAlias = npt.NDArray[np.floating[Any]]
 PredictFn: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
 
 EXACT: Final = "exact"
@@ -30,36 +30,6 @@ _OCCLUDED_SIDE = 10
 seconds with the model that ships."""
 
 _MOST_PLACES = 64  # on a side; of larger maps several places are shown as one
-
-
-class Parts(NamedTuple):
-    """What a network has computed on the way from one photo to its logits.
-
-    Attributes:
-        maps: For each pooling, float [h, w, channels]: the answers of its maps at each place, times
-            what the place counts. Their sums over the places are the pooled maps, up to a factor
-            for each.
-        features: float [D], one for each channel of all maps, in their order.
-        at_rest: float [D], the features of maps that are 0 everywhere.
-        kernel: float [D, C].
-        bias: float [C]; the logits are features @ kernel + bias.
-    """
-
-    maps: Sequence[Array]
-    features: Array
-    at_rest: Array
-    kernel: Array
-    bias: Array
-
-    @property
-    def logits(self) -> npt.NDArray[np.float64]:
-        """float64 [C]."""
-        kernel = np.asarray(self.kernel, np.float64)
-        return np.asarray(self.features, np.float64) @ kernel + self.bias
-
-
-PartsFn: TypeAlias = Callable[[npt.NDArray[Any]], Parts]
-"""pixels [1, H, W, 3], 0..255 -> what the network computed for them."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -185,23 +155,6 @@ def split_logits(parts: Parts) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.
         places += np.einsum("rh,hwc,kw->crk", down, added, across, optimize=True)
         start += channels
     return places, constant
-
-
-class Padding(NamedTuple):
-    """Rows and columns of zeros that a network puts around maps, in front of a stride of 2.
-
-    They are no places of the photo.
-    """
-
-    top: int = 0
-    bottom: int = 0
-    left: int = 0
-    right: int = 0
-
-    def cut_off(self, maps: Array) -> Array:
-        """The maps [h, w, channels] without them."""
-        height, width, _ = maps.shape
-        return maps[self.top : height - self.bottom, self.left : width - self.right]
 
 
 def _shares(target: int, source: int) -> npt.NDArray[np.float64]:

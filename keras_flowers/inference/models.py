@@ -30,7 +30,7 @@ from keras_flowers.inference.scaling import (
 from keras_flowers.system import import_tensorflow, load_keras
 
 if TYPE_CHECKING:
-    from keras_flowers.inference.evidence import PartsFn
+    from keras_flowers.inference.insides import Insides
 
 PredictFn: TypeAlias = Callable[[npt.NDArray[Any]], Probabilities]
 
@@ -42,13 +42,13 @@ class Model(NamedTuple):
         probabilities: pixels [N, height, width, 3], 0..255 -> float32 [N, classes].
         image_size: Height and width of its input in pixels.
         classes: How many probabilities it gives for a photo.
-        load_parts: Loads what explains its answers; gives None where it is not built like ours.
+        load_insides: Loads what explains its answers; gives None where it is not built like ours.
     """
 
     probabilities: PredictFn
     image_size: tuple[int, int]
     classes: int
-    load_parts: Callable[[], PartsFn | None] = lambda: None
+    load_insides: Callable[[], Insides | None] = lambda: None
 
 
 def load_tflite(
@@ -89,13 +89,15 @@ def load_tflite(
     def run(pixels: npt.NDArray[Any]) -> Probabilities:
         return model(pixels)[0]
 
-    def load_parts() -> PartsFn | None:
-        from keras_flowers.inference.tflite_parts import parts_of_tflite
+    def load_insides() -> Insides | None:
+        from keras_flowers.inference.tflite_insides import insides_of_tflite
 
         # With another scaling it is another tool's.
-        return None if model.scaling else parts_of_tflite(content, threads=threads)
+        return (
+            None if model.scaling else insides_of_tflite(content, workers=workers, threads=threads)
+        )
 
-    return Model(run, model.image_size, shapes[0][0], load_parts)
+    return Model(run, model.image_size, shapes[0][0], load_insides)
 
 
 def _scaling(
@@ -141,12 +143,12 @@ def load_keras_file(path: Path) -> Model:
         except Exception as error:
             raise UserError(f"Keras cannot run {path} ({reason_of(error)})") from None
 
-    def load_parts() -> PartsFn | None:
-        from keras_flowers.inference.keras_parts import parts_of_keras
+    def load_insides() -> Insides | None:
+        from keras_flowers.inference.keras_insides import insides_of_keras
 
-        return parts_of_keras(model)
+        return insides_of_keras(model)
 
-    return Model(run, (shape[1], shape[2]), outputs[1], load_parts)
+    return Model(run, (shape[1], shape[2]), outputs[1], load_insides)
 
 
 def load_saved_model(folder: Path, metadata: Metadata) -> Model:

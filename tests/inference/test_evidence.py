@@ -210,12 +210,12 @@ def test_keras_evidence_adds_up_to_the_logits_of_the_model(exported: Exported) -
 
 
 def test_damaged_graph_is_not_understood_instead_of_a_traceback(exported: Exported) -> None:
-    from keras_flowers.inference.tflite_parts import parts_of_tflite
+    from keras_flowers.inference.tflite_insides import insides_of_tflite
 
     content = (exported.run / "run_float32.tflite").read_bytes()
-    assert parts_of_tflite(content) is not None
+    assert insides_of_tflite(content) is not None
     for cut in (8, 200, len(content) // 2):
-        assert parts_of_tflite(content[:cut]) is None
+        assert insides_of_tflite(content[:cut]) is None
 
 
 @pytest.mark.skipif(

@@ -8,6 +8,7 @@ exported before explanations were thought of can be explained.
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_flowers.errors import UserError
-from keras_flowers.inference.evidence import Padding, Parts, PartsFn
+from keras_flowers.inference.insides import Insides, Padding, Parts
 from keras_flowers.inference.litert import LiteRTModel
 
 _EMPTY = -1  # the place of an input that an operation is not given
@@ -52,40 +53,50 @@ class _Layout(NamedTuple):
     bias: npt.NDArray[np.float32]
 
 
-def parts_of_tflite(content: bytes, *, threads: int | None = None) -> PartsFn | None:
-    """A function that gives the parts of a TFLite model; None for one that is not built like ours.
+def insides_of_tflite(
+    content: bytes, *, workers: int = 1, threads: int | None = None
+) -> Insides | None:
+    """What a TFLite model computes; None for one that is not built like ours.
 
     Args:
         content: The bytes of a `.tflite` file that LiteRT can load.
+        workers: As for `LiteRTModel`, for the features of many photos.
         threads: As for `LiteRTModel`.
     """
     from ai_edge_litert import schema_py_generated as schema  # takes 0.2 s
 
     try:
         model = schema.ModelT.InitFromPackedBuf(content)
-        graph = _Graph(schema, model)
-        layout = graph.layout()
-        larger = _with_outputs(
-            schema, model, [*(one.tensor for one in layout.poolings), layout.features]
-        )
-        network = LiteRTModel(larger, threads=threads)
+        layout = _Graph(schema, model).layout()
+        tensors = [*(one.tensor for one in layout.poolings), layout.features]
+        network = LiteRTModel(_with_outputs(model, tensors), threads=threads)
     except (_NotUnderstoodError, UserError):
         return None
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, struct.error):
         return None  # a damaged one, which LiteRT takes all the same
 
-    def run(pixels: npt.NDArray[Any]) -> Parts:
-        *maps, features = network(pixels)
+    @functools.cache
+    def trunk() -> LiteRTModel:
+        # By itself: the maps of many photos would fill the memory.
+        shortened = _with_outputs(model, [layout.features])
+        return LiteRTModel(shortened, workers=workers, threads=threads)
+
+    def features(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        (rows,) = trunk()(pixels)
+        return rows.reshape(len(rows), -1)
+
+    def parts(pixels: npt.NDArray[Any]) -> Parts:
+        *maps, seen = network(pixels)
         weighted = [
             pooling.padding.cut_off(one[0] * (1 if pooling.weights is None else pooling.weights))
             for one, pooling in zip(maps, layout.poolings, strict=True)
         ]
-        return Parts(weighted, features.reshape(-1), *layout[2:])
+        return Parts(weighted, seen.reshape(-1), *layout[2:])
 
-    return run
+    return Insides(parts, features)
 
 
-def _with_outputs(schema: Any, model: Any, tensors: list[int]) -> bytes:
+def _with_outputs(model: Any, tensors: list[int]) -> bytes:
     """The model with these tensors, and no others, as its outputs, in this order."""
     import flatbuffers
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_flowers.inference.evidence import Padding, Parts, PartsFn
+from keras_flowers.inference.insides import Insides, Padding, Parts
 
 POOLED, FEATURES, OUTPUT = "pooled", "features", "probabilities"
 """The layers of our models, by name; `training.model` builds them so."""
 
 
-def parts_of_keras(model: Any) -> PartsFn | None:
-    """A function that gives the parts of a Keras model; None for one that is built in another way.
+def insides_of_keras(model: Any) -> Insides | None:
+    """What a Keras model computes; None for one that is built in another way.
 
     Args:
         model: pixels [N, H, W, 3] -> probabilities; a functional model of Keras.
@@ -34,17 +34,22 @@ def parts_of_keras(model: Any) -> PartsFn | None:
     below = keras.Model(model.inputs[0], [*maps, model.get_layer(FEATURES).output])
     head = model.get_layer(OUTPUT)
 
-    def run(pixels: npt.NDArray[Any]) -> Parts:
-        *weighted, features = below.predict_on_batch(pixels.astype(np.float32))
+    trunk = keras.Model(model.inputs[0], model.get_layer(FEATURES).output)
+
+    def features(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        return np.asarray(trunk.predict_on_batch(pixels.astype(np.float32)))
+
+    def parts(pixels: npt.NDArray[Any]) -> Parts:
+        *weighted, seen = below.predict_on_batch(pixels.astype(np.float32))
         kernel, bias = head.get_weights()
         at_rest = np.zeros(len(kernel), np.float32)  # the square root begins at 0
         places = [
             padding.cut_off(np.asarray(one)[0])
             for padding, one in zip(paddings, weighted, strict=True)
         ]
-        return Parts(places, features[0], at_rest, kernel, bias)
+        return Parts(places, np.asarray(seen)[0], at_rest, kernel, bias)
 
-    return run
+    return Insides(parts, features)
 
 
 def _padding(weighted: Any) -> Padding:
