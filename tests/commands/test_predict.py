@@ -23,7 +23,7 @@ from PIL import ExifTags, Image
 from keras_flowers.commands import predict
 from keras_flowers.commands.rows import Rows
 from keras_flowers.errors import UserError
-from keras_flowers.inference import bulk, camera, chart
+from keras_flowers.inference import bulk, camera, chart, tflite_insides
 from keras_flowers.inference.ahead import PHOTOS_AT_A_TIME
 from keras_flowers.inference.bulk import Answer, PhotoInput, predict_photos
 from keras_flowers.inference.classifier import Classifier, load_classifier
@@ -131,13 +131,18 @@ def test_evidence_is_drawn_below_the_chart_and_said(
     with Image.open("sunflower_flower.png") as explained, Image.open("plain.png") as plain:
         assert explained.width == plain.width
         assert explained.height > 1.5 * plain.height
-        above = explained.convert("RGB").crop((0, 0, plain.width, 400))
-        assert np.array_equal(above, plain.convert("RGB").crop((0, 0, plain.width, 400)))
+        # What is above stays, but for a share of a pixel by which letters move.
+        above, before = (
+            np.asarray(one.convert("RGB").crop((0, 0, plain.width, 400)), np.float64)
+            for one in (explained, plain)
+        )
+        assert np.abs(above - before).mean() < 4
 
 
 def test_other_models_are_explained_by_graying_out(
-    run: Any, colour_photos: Path, capsys: pytest.CaptureFixture[str]
+    run: Any, colour_photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
+    monkeypatch.setattr(tflite_insides, "insides_of_tflite", lambda *_, **__: None)
     assert run(colour_photos / "cyan.png", "--explain") == 0
     assert "one place after the other was grayed out" in capsys.readouterr().out
 
