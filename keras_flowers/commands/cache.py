@@ -9,7 +9,7 @@ from pathlib import Path
 
 from keras_flowers.commands.messages import show_messages
 from keras_flowers.inference.text import printable
-from keras_flowers.training.config import TrainConfig
+from keras_flowers.training.config import cache_folder
 from keras_flowers.training.feature_cache import CacheEntry, FeatureCache
 
 EXAMPLES = """examples:
@@ -46,8 +46,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cache_dir",
         metavar="FOLDER",
-        default=TrainConfig.cache_dir,
-        help="the cache, as keras-flowers train takes it (default: %(default)s)",
+        help="the cache, as keras-flowers train takes it (default: the same as there)",
     )
     return parser
 
@@ -56,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     options = parser().parse_args(argv)
     show_messages()
-    folder = Path(options.cache_dir).expanduser() / "features"
+    folder = cache_folder(options.cache_dir) / "features"
     entries = FeatureCache(folder).entries()
     if not options.clear and options.limit is None:
         print(format_entries(entries, folder))

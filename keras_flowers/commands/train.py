@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from keras_flowers.commands.exit import EXIT_SOME_FAILED
 from keras_flowers.commands.messages import add_verbose, show_messages
@@ -128,14 +128,17 @@ def _add_option(group: argparse._ArgumentGroup, field: dataclasses.Field[Any], h
     if hint is bool:
         group.add_argument(f"--{field.name}", action="store_true", default=None, help=text)
         return
-    if hint == tuple[str, ...]:
-        metavar = field.metadata["metavar"]
-        group.add_argument(f"--{field.name}", action="append", metavar=metavar, help=text)
+    metavar = field.metadata["metavar"]
+    if hint in (tuple[str, ...], tuple[float, ...]):
+        kind = get_args(hint)[0]
+        group.add_argument(
+            f"--{field.name}", action="append", type=kind, metavar=metavar, help=text
+        )
         return
     if field.default is not None:
         text += f" (default: {field.default})"
     kind = next(kind for kind in (int, float, str) if isinstance(kind(), hint))
-    group.add_argument(f"--{field.name}", type=kind, metavar=field.metadata["metavar"], help=text)
+    group.add_argument(f"--{field.name}", type=kind, metavar=metavar, help=text)
 
 
 def _in_columns(names: Sequence[str], columns: int = 3) -> str:

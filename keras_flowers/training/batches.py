@@ -18,6 +18,8 @@ from keras_flowers.training.views import seed_of
 PredictFn: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 Batch: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 """What goes in, and what is correct: int64 [B] classes or float32 [B, classes] probabilities."""
+WeightedBatch: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.float32]]
+"""The same with how much each row counts: float32 [B], 1 on average over all rows."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,21 @@ class CachedFeatures:
         views: One array [N, ...] a view, float16, in memory or on disk.
         labels: int64 [N].
         targets: One array [N, classes] a view, what to answer; None: the labels.
+        weights: float32 [N], how much each photo counts, 1 on average; None: all alike.
     """
 
     views: Sequence[npt.NDArray[np.float16] | Rows]
     labels: npt.NDArray[np.int64]
     targets: Sequence[npt.NDArray[np.floating[Any]]] | None = None
+    weights: npt.NDArray[np.float32] | None = None
 
-    def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[Batch]:
+    def counted(self, photos: slice | npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float32]:
+        """How much each of some photos counts: float32 [n]."""
+        if self.weights is not None:
+            return self.weights[photos]
+        return np.ones(len(self.labels[photos]), np.float32)
+
+    def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[WeightedBatch]:
         """Every view of every photo once an epoch, in an order that seed and epoch determine.
 
         An epoch's order does not depend on the epochs before, so a resumed training sees what an
@@ -46,10 +56,11 @@ class CachedFeatures:
             for start in range(0, len(order), batch_size):
                 view, photo = np.divmod(order[start : start + batch_size], photos)
                 rows = _gather(self.views, view, photo)
+                weights = self.counted(photo)
                 if self.targets is None:
-                    yield rows, self.labels[photo]
+                    yield rows, self.labels[photo], weights
                 else:
-                    yield rows, _gather(self.targets, view, photo)
+                    yield rows, _gather(self.targets, view, photo), weights
 
     def whole(self, batch_size: int, every: int = 1) -> Iterator[Batch]:
         """The first view of every photo once, or of every so many-th, in stored order."""
@@ -71,8 +82,8 @@ class CachedFeatures:
         return -(-len(self.views) * len(self.labels) // batch_size)
 
     def checksum(self) -> int:
-        """A number that other features or labels do not have."""
-        arrays = [*self.views, *(self.targets or ())]
+        """A number that other features, labels or weights do not have."""
+        arrays = [*self.views, *(self.targets or ()), self.counted(slice(None))]
         return zlib.crc32(repr([self.labels.tolist(), *map(checksum_of, arrays)]).encode())
 
 
@@ -96,7 +107,7 @@ class StreamedPhotos:
     teacher: PredictFn | None = None
     teacher_key: str = ""
 
-    def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[Batch]:
+    def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[WeightedBatch]:
         """A view of every photo once an epoch; see `CachedFeatures.batches`."""
         for epoch in epochs:
             batches = data.pixels(
@@ -109,7 +120,8 @@ class StreamedPhotos:
                 order=seed_of(seed, epoch),
             )
             for pixels, labels in batches.as_numpy_iterator():
-                yield pixels, labels if self.teacher is None else self.teacher(pixels)
+                correct = labels if self.teacher is None else self.teacher(pixels)
+                yield pixels, correct, np.ones(len(labels), np.float32)
 
     def whole(self, batch_size: int, every: int = 1) -> Iterator[Batch]:
         """Every photo, or every so many-th, as it is seen at prediction, in stored order."""

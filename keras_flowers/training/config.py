@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -49,6 +50,19 @@ class TrainConfig:
         DATA,
         "FILE",
         'lines of "their name,our name" (- leaves out): one for all --data, or one for each',
+    )
+    data_weight: tuple[float, ...] = _option(
+        (),
+        DATA,
+        "WEIGHT",
+        "how much a photo of a source counts for the head: one for each --data, in their order; "
+        "below 1 for photos unlike those that the model is for (default: all count alike)",
+    )
+    balance_classes: bool = _option(
+        False,
+        DATA,
+        "",
+        "let each class count the same for the head, however many photos it has",
     )
     category_names: str | None = _option(
         None, DATA, "FILE", 'JSON with the name of each folder or label: {"1": "pink primrose"}'
@@ -174,11 +188,12 @@ class TrainConfig:
         None, PLACES, "FOLDER", "folder of the run (default: saved_models/<base>)"
     )
     overwrite: bool = _option(False, PLACES, "", "replace the finished model in the folder")
-    cache_dir: str = _option(
-        "~/.cache/keras_flowers",
+    cache_dir: str | None = _option(
+        None,
         PLACES,
         "FOLDER",
-        "where features of the frozen base, and what was found in photos, are cached",
+        "where features of the frozen base, and what was found in photos, are cached (default: "
+        "keras_flowers in $XDG_CACHE_HOME, or in ~/.cache)",
     )
     export: bool = _option(
         False, PLACES, "", "also write and verify the SavedModel and the TFLite files"
@@ -222,6 +237,14 @@ class TrainConfig:
             raise UserError("--teacher teaches fine-tuning; add --fine_tune LAYER, or all")
         if (self.label_map or self.category_names or self.strict) and not self.data:
             raise UserError("--label_map, --category_names and --strict are about --data; add it")
+        if self.data_weight and len(self.data_weight) != len(self.data):
+            raise UserError(
+                f"{len(self.data_weight)} --data_weight for {len(self.data)} --data; expected one "
+                "for each"
+            )
+        for weight in self.data_weight:
+            if not 0 < weight <= 1000:
+                raise UserError(f"--data_weight: expected more than 0, at most 1000, got {weight}")
         object.__setattr__(self, "base", find_base(self.base))
         # As seen from anywhere: the run finds its photos again.
         for name in ("data", "validation_data", "label_map"):
@@ -230,11 +253,29 @@ class TrainConfig:
             object.__setattr__(self, "category_names", _from_anywhere(self.category_names))
 
     @property
+    def cache_folder(self) -> Path:
+        """Where `cache_dir` is."""
+        return cache_folder(self.cache_dir)
+
+    @property
     def run_dir(self) -> Path:
         """Where the run's files go."""
         if self.output is not None:
             return Path(self.output)
         return Path("saved_models") / Path(self.base).stem
+
+
+def cache_folder(cache_dir: str | None) -> Path:
+    """The folder of the cache, which is made when first needed.
+
+    Args:
+        cache_dir: As `TrainConfig` has it; None: the folder that the system has for caches.
+    """
+    if cache_dir is not None:
+        return Path(cache_dir).expanduser()
+    # Of the XDG Base Directory Specification, which says that relative paths are not to be used.
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "keras_flowers"
 
 
 @dataclass(frozen=True)
@@ -296,6 +337,11 @@ def from_settings(settings: dict[str, Any]) -> TrainConfig:
             if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
                 raise UserError(f"{name}: expected a list of text, got {value!r}")
             settings = {**settings, name: tuple(value)}
+        elif expected == tuple[float, ...]:
+            numbers = value if isinstance(value, (list, tuple)) else (None,)
+            if not all(type(number) in (int, float) for number in numbers):
+                raise UserError(f"{name}: expected a list of numbers, got {value!r}")
+            settings = {**settings, name: tuple(map(float, numbers))}
         elif expected in (float, float | None) and type(value) is int:
             settings = {**settings, name: float(value)}
         elif type(value) is bool and expected is not bool or not isinstance(value, expected):

@@ -90,7 +90,8 @@ class FeatureExtractor:
         read = [self._cache.read(keys[view], in_order).rows for view in views]
         # Not the labels that were cached: a photo may have moved to another class since.
         labels = photos.label_numbers[order]
-        return CachedFeatures([rows for rows in read if rows is not None], labels)
+        weights = None if photos.weights is None else photos.weights[order]
+        return CachedFeatures([rows for rows in read if rows is not None], labels, weights=weights)
 
     def stream(self, photos: LabelledPhotos, batch_size: int) -> Iterator[Batch]:
         """The features of the full view, for photos that are seen once: nothing is written.

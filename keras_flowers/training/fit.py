@@ -20,7 +20,7 @@ from keras_flowers.errors import UserError
 from keras_flowers.files import atomic_replace
 from keras_flowers.progress import progress_bar
 from keras_flowers.training import data, metrics
-from keras_flowers.training.batches import Batch
+from keras_flowers.training.batches import Batch, WeightedBatch
 
 _logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ SECONDS_BETWEEN_CHECKPOINTS = 5.0
 class Examples(Protocol):
     """What a tail is trained or watched on, as `batches.py` has two kinds of it."""
 
-    def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[Batch]:
+    def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[WeightedBatch]:
         """Everything once an epoch, in an order that seed and epoch determine."""
 
     def whole(self, batch_size: int, every: int = 1) -> Iterator[Batch]:
@@ -293,21 +293,22 @@ class _Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._on_epoch(row)
 
 
-def _with_probabilities(batches: Iterator[Batch], classes: int) -> Iterator[Batch]:
+def _with_probabilities(batches: Iterator[WeightedBatch], classes: int) -> Iterator[WeightedBatch]:
     """Classes as probabilities: label smoothing needs targets that are not integers."""
     rows = np.eye(classes, dtype=np.float32)
-    for inputs, correct in batches:
-        yield inputs, rows[correct] if correct.ndim == 1 else correct
+    for inputs, correct, weights in batches:
+        yield inputs, rows[correct] if correct.ndim == 1 else correct, weights
 
 
 def _dataset(
-    batches: Callable[[], Iterator[Batch]], steps: int, tail: keras.Model
+    batches: Callable[[], Iterator[WeightedBatch]], steps: int, tail: keras.Model
 ) -> tf.data.Dataset:
     """Batches for `tail`: each pass is what `batches` gives, `steps` of them."""
     classes = tail.output_shape[-1]
     signature = (
         tf.TensorSpec((None, *tail.input_shape[1:]), tf.float32),
         tf.TensorSpec((None, classes), tf.float32),
+        tf.TensorSpec((None,), tf.float32),
     )
     return (
         tf.data.Dataset.from_generator(

@@ -13,7 +13,7 @@ from keras_flowers.errors import UserError
 from keras_flowers.files import read_json
 from keras_flowers.inference.metadata import MODEL_FILE, SAVED_MODEL_PLACE, Metadata, read_metadata
 from keras_flowers.system import load_keras
-from keras_flowers.training.config import TrainConfig, load_settings
+from keras_flowers.training.config import cache_folder, load_settings
 
 if TYPE_CHECKING:
     import keras
@@ -273,7 +273,7 @@ def photos_of(
     from keras_flowers.training import data
 
     settings = run.settings if run else {}
-    cache_dir = Path(settings.get("cache_dir", TrainConfig.cache_dir)).expanduser()
+    cache_dir = cache_folder(settings.get("cache_dir"))
     if sources:
         return _photos_of_sources(sources, metadata, split, data_dir, label_map, cache_dir)
     if dataset is None and run is not None and settings.get("data"):

@@ -83,7 +83,7 @@ class DrawnFlowers(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
 
 def demo_config(config: TrainConfig) -> TrainConfig:
     """The same settings on the drawn data set and its base, which are made in `cache_dir`."""
-    folder = Path(config.cache_dir).expanduser()
+    folder = config.cache_folder
     base = prepare(folder)
     return dataclasses.replace(config, dataset=DATASET, data_dir=str(folder), base=str(base))
 

@@ -108,7 +108,7 @@ def open_splits(config: TrainConfig) -> Splits:
     from keras_flowers.training.sources import open_photos
 
     wanted = (config.train_split, config.validation_split, config.test_split)
-    cache_dir = Path(config.cache_dir).expanduser()
+    cache_dir = config.cache_folder
     if config.data:
         photos = open_photos(
             config.data,
@@ -149,7 +149,7 @@ def _open_validation_data(
     photos = open_photos(
         config.validation_data,
         data_dir=config.data_dir,
-        cache_dir=Path(config.cache_dir).expanduser(),
+        cache_dir=config.cache_folder,
         strict=config.strict,
         labels=train.labels,
         divide=False,
@@ -231,14 +231,18 @@ def _extractors(config: TrainConfig) -> Callable[[keras.Model], FeatureExtractor
     """Makes a feature extractor of any frozen network."""
     from keras_flowers.training.features import FeatureExtractor
 
-    folder = Path(config.cache_dir).expanduser() / "features"
+    folder = config.cache_folder / "features"
     run = config.run_dir.resolve().name  # of "." too
     return functools.partial(FeatureExtractor, seed=config.seed, folder=folder, run=run)
 
 
 def _features(config: ResolvedConfig, splits: Splits, extractor: FeatureExtractor) -> _Head:
     """Runs the frozen base over the photos to learn from and to choose on."""
-    train = extractor.features(splits.train, _views(config.asked))
+    from keras_flowers.training.sources.labelled import weigh
+
+    asked = config.asked
+    photos = weigh(splits.train, asked.data_weight, balance_classes=asked.balance_classes)
+    train = extractor.features(photos, _views(asked))
     return _Head(train, _validation_features(splits, extractor))
 
 

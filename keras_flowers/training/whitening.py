@@ -14,7 +14,7 @@ docs/recipe.md says what it gains.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -52,7 +52,7 @@ class Whitening:
                 # The half of the matrix that is zero costs nothing this way.
                 rows[piece] = linalg.blas.strmm(1.0, self.matrix, columns, lower=1, overwrite_b=1).T
             whitened.append(rows)
-        return CachedFeatures(whitened, features.labels)
+        return replace(features, views=whitened)
 
     def fold(self, kernel: Array, bias: Array) -> tuple[Array, Array]:
         """The dense layer on x that is the dense layer (`kernel` [D, C], `bias` [C]) on z."""
@@ -105,29 +105,31 @@ def measure_moments(features: CachedFeatures, classes: int) -> Moments:
     """Class means and the covariance within the classes.
 
     Args:
-        features: Cached features [N, D]; all views are used.
+        features: Cached features [N, D]; all views are used, and photos count by their weights.
         classes: How many classes there are.
     """
     size = features.views[0].shape[1]
-    photos = len(features.views) * np.bincount(features.labels, minlength=classes)
+    counted = features.counted(slice(None))
+    photos = len(features.views) * np.bincount(features.labels, counted, minlength=classes)
     sums = np.zeros((classes, size), np.float32)
-    for rows, labels in _rows(features):
-        sums += np.eye(classes, dtype=np.float32)[labels].T @ rows
-    means = (sums / np.maximum(photos, 1)[:, None]).astype(np.float32)
+    for rows, labels, weights in _rows(features):
+        sums += np.eye(classes, dtype=np.float32)[labels].T @ (rows * weights)
+    means = (sums / np.where(photos > 0, photos, 1)[:, None]).astype(np.float32)
     covariance = np.zeros((size, size), np.float32, order="F")
-    for rows, labels in _rows(features):
-        rest = rows - means[labels]
+    for rows, labels, weights in _rows(features):
+        rest = (rows - means[labels]) * np.sqrt(weights)
         # Half of a symmetric matrix is half of the work.
         covariance = linalg.blas.ssyrk(1.0, rest.T, beta=1.0, c=covariance, lower=1, overwrite_c=1)
-    count = len(features.labels) * len(features.views)
-    covariance /= np.float32(count)
+    covariance /= np.float32(photos.sum())
     return Moments(means, covariance)
 
 
-def _rows(features: CachedFeatures) -> Iterator[tuple[Array, npt.NDArray[np.int64]]]:
+def _rows(features: CachedFeatures) -> Iterator[tuple[Array, npt.NDArray[np.int64], Array]]:
+    """Rows [n, D], classes [n] and weights [n, 1] of all views, some at a time."""
     for view in features.views:
         for piece in _pieces(len(view)):
-            yield np.asarray(view[piece], np.float32), features.labels[piece]
+            weights = features.counted(piece)[:, None]
+            yield np.asarray(view[piece], np.float32), features.labels[piece], weights
 
 
 def _pieces(rows: int) -> Iterator[slice]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,25 +42,36 @@ def numbers(rows: npt.NDArray[Any]) -> list[int]:
 def test_epoch_has_each_view_of_each_photo_once(batch_size: int) -> None:
     found = list(features().batches(batch_size, 0, range(1)))
     assert len(found) == features().steps(batch_size) == -(-PHOTOS * VIEWS // batch_size)
-    assert all(len(rows) == batch_size for rows, _ in found[:-1])
-    rows = np.concatenate([rows for rows, _ in found])
+    assert all(len(rows) == batch_size for rows, *_ in found[:-1])
+    rows = np.concatenate([rows for rows, *_ in found])
     assert rows.dtype == np.float32
     assert sorted(numbers(rows)) == [100 * v + p for v in range(VIEWS) for p in range(PHOTOS)]
-    labels = np.concatenate([labels for _, labels in found])
+    labels = np.concatenate([labels for _, labels, _ in found])
     assert labels.tolist() == [LABELS[number % 100] for number in numbers(rows)]
+    assert all(weights.tolist() == [1.0] * len(rows) for rows, _, weights in found)
     assert numbers(rows) != sorted(numbers(rows))
 
 
 def test_answers_of_a_teacher_stay_with_their_view() -> None:
-    for rows, targets in features(targets=True).batches(4, 0, range(2)):
+    for rows, targets, _ in features(targets=True).batches(4, 0, range(2)):
         np.testing.assert_array_equal(targets, -rows)
     assert not features(targets=True).is_as_predicted()
     assert features().is_as_predicted()
 
 
+def test_weights_stay_with_their_photo_in_every_view() -> None:
+    weights = np.linspace(0.5, 1.5, PHOTOS).astype(np.float32)
+    weighted = replace(features(), weights=weights)
+    for rows, _, found in weighted.batches(4, 0, range(2)):
+        assert found.tolist() == [weights[number % 100] for number in numbers(rows)]
+        assert found.dtype == np.float32
+    assert weighted.counted(slice(2, 4)).tolist() == weights[2:4].tolist()
+    assert weighted.checksum() != features().checksum()
+
+
 def test_order_depends_on_seed_and_epoch_and_on_nothing_before() -> None:
     def order(seed: int, epochs: range) -> list[int]:
-        return [n for rows, _ in features().batches(4, seed, epochs) for n in numbers(rows)]
+        return [n for rows, *_ in features().batches(4, seed, epochs) for n in numbers(rows)]
 
     both = order(0, range(2))
     assert order(0, range(1)) + order(0, range(1, 2)) == both
@@ -103,8 +115,8 @@ def test_streamed_photos_have_a_view_for_each_epoch(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(batches_module.data, "pixels", pixels)
     plain = StreamedPhotos(Photos(), (4, 5), seed=2, views=EPOCHS)  # type: ignore[arg-type]
-    for _, labels in plain.batches(8, 1, range(2, 4)):
-        assert labels.tolist() == [3, 1]
+    for _, labels, weights in plain.batches(8, 1, range(2, 4)):
+        assert (labels.tolist(), weights.tolist()) == ([3, 1], [1.0, 1.0])
     assert [one["view"] for one in asked] == [View.field(2), View.random(3)]
     assert [one["order"] for one in asked] == [1002, 1003]
     assert {(one["size"], one["seed"], one["batch_size"], one["mixup"]) for one in asked} == {
@@ -115,7 +127,7 @@ def test_streamed_photos_have_a_view_for_each_epoch(monkeypatch: pytest.MonkeyPa
         return pixels[:, 0, 0] * 7
 
     taught = StreamedPhotos(Photos(), (4, 5), 2, EPOCHS, by_seven, "b")  # type: ignore[arg-type]
-    ((_, answers),) = taught.batches(8, 1, range(1))
+    ((_, answers, _),) = taught.batches(8, 1, range(1))
     assert answers.tolist() == [[7, 7, 7]] * 2
     assert asked[-1]["mixup"] is True
     assert (plain.steps(3), plain.steps(5), plain.count()) == (4, 2, 10)

@@ -114,6 +114,7 @@ def test_defaults_are_those_of_the_published_results() -> None:
     defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
     numbers = {name: one for name, one in defaults.items() if isinstance(one, (int, float))}
     assert numbers == {
+        "balance_classes": False,
         "strict": False,
         "dropout": 0.0,
         "views": 4,
@@ -148,6 +149,36 @@ def test_options_that_belong_to_others_are_refused_without_them() -> None:
         assert TrainConfig(data=("roses",), **options).data == ("roses",)  # type: ignore[arg-type]
 
 
+def test_each_source_has_a_weight_or_none_has() -> None:
+    sources = ("--data", "tfds:a", "--data", "tfds:b")
+    config = parse(*sources, "--data_weight", "1", "--data_weight", "0.25")
+    assert config.data_weight == (1.0, 0.25)
+    assert from_settings(json.loads(json.dumps(dataclasses.asdict(config)))) == config
+    assert parse(*sources).data_weight == ()
+    with pytest.raises(UserError, match="1 --data_weight for 2 --data; expected one for each"):
+        parse(*sources, "--data_weight", "1")
+    with pytest.raises(UserError, match="1 --data_weight for 0 --data; expected one for each"):
+        parse("--data_weight", "1")
+    for wrong in ("0", "-1", "1001", "nan", "inf"):
+        with pytest.raises(UserError, match="--data_weight: expected more than 0, at most 1000"):
+            parse("--data", "tfds:a", "--data_weight", wrong)
+
+
+def test_cache_is_where_the_system_has_its_caches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert TrainConfig().cache_folder == tmp_path / "caches" / "keras_flowers"
+    # Empty and relative ones are not to be used, says the specification.
+    for nowhere in ("", "caches"):
+        monkeypatch.setenv("XDG_CACHE_HOME", nowhere)
+        assert TrainConfig().cache_folder == tmp_path / ".cache" / "keras_flowers"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert TrainConfig().cache_folder == tmp_path / ".cache" / "keras_flowers"
+    assert TrainConfig(cache_dir="~/mine").cache_folder == tmp_path / "mine"
+
+
 def test_places_are_found_again_from_another_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +201,9 @@ def test_places_are_found_again_from_another_folder(
     [
         ({"data": "own"}, "data: expected a list of text, got 'own'"),
         ({"data": ["own", 1]}, r"data: expected a list of text, got \['own', 1\]"),
+        ({"data_weight": 2}, "data_weight: expected a list of numbers, got 2"),
+        ({"data_weight": ["1"]}, r"data_weight: expected a list of numbers, got \['1'\]"),
+        ({"data_weight": [True]}, r"data_weight: expected a list of numbers, got \[True\]"),
         ({"views": 4.0}, "views: expected int, got 4.0"),
         ({"views": True}, "views: expected int, got True"),
         ({"strict": 1}, "strict: expected bool, got 1"),

@@ -108,6 +108,20 @@ def test_smoothing_is_part_of_the_loss(tmp_path: Path) -> None:
     assert history[0]["loss"] == pytest.approx(expected, rel=1e-3)
 
 
+def test_photo_that_counts_twice_weighs_twice_in_the_loss(tmp_path: Path) -> None:
+    train = examples(1)
+    weights = np.where(train.labels == 1, 2.0, 0.5).astype(np.float32)
+    weighted = dataclasses.replace(train, weights=weights)
+    settings = {"epochs": 1, "learning_rate": 1e-12, "label_smoothing": 0.0, "batch_size": 40}
+    history, tail = trained(tmp_path, train=weighted, settings=settings)
+    tail.set_weights(tail_of().get_weights())
+    answers, labels = predict_all(tail, train)
+    losses = -np.log(answers[np.arange(40), labels])
+    assert history[0]["loss"] == pytest.approx((weights * losses).mean(), rel=1e-3)
+    # What a person reads counts photos.
+    assert history[0]["accuracy"] == pytest.approx((answers.argmax(1) == labels).mean())
+
+
 def test_without_validation_nothing_is_watched(tmp_path: Path) -> None:
     history, _ = trained(tmp_path, validation=None)
     assert set(history[0]) == {"epoch", "loss", "accuracy", "learning_rate"}

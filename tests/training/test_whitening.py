@@ -46,6 +46,24 @@ def test_whitening_is_the_inverse_root_of_the_correlation_with_shrinkage_on_its_
     np.testing.assert_allclose(whitening.centre, means.mean(axis=0), rtol=1e-5)
 
 
+def test_photo_that_counts_twice_is_whitened_as_if_it_were_there_twice() -> None:
+    random = np.random.default_rng(2)
+    labels = np.arange(30) % 3
+    views = [random.normal(3, [1, 5, 0.2], (30, 3)).astype(np.float16) for _ in range(2)]
+    twice = labels == 1
+    twice[:6] = True
+    weights = np.where(twice, 2.0, 1.0).astype(np.float32)
+    weighted = CachedFeatures(views, labels, weights=weights / weights.mean())
+    again = np.concatenate([np.arange(30), np.flatnonzero(twice)])
+    repeated = CachedFeatures([view[again] for view in views], labels[again])
+    for found, expected in zip(
+        measure_moments(weighted, 3), measure_moments(repeated, 3), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    whitening = fit_whitening(measure_moments(weighted, 3), 1.0)
+    assert whitening.apply(weighted).weights is weighted.weights
+
+
 def test_feature_that_never_varies_is_not_blown_up() -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(60, 4)).astype(np.float16)

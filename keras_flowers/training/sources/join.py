@@ -281,7 +281,8 @@ def _say(name: str, division: splitting.Division, classes: int, double: int) -> 
     divided = ", ".join(f"{count} {split}" for split, count in counts.items() if count)
     _logger.info(
         f"{name}: {sum(counts.values())} photos of {classes} classes, divided by their content: "
-        f"{divided}; photos that are added later move none of them"
+        f"{divided}; photos that are added later move none of them, but where a class has so few "
+        "that a side would be empty"
     )
     _logger.info(
         f"left out: {len(division.twins)} near duplicates of a photo on another side, {double} "

@@ -26,6 +26,7 @@ class Part:
         found: What was found in these n.
         labels: int64 [n], their classes; -1 for none of the classes.
         name: Of the source.
+        source: Its number among those of the data set.
     """
 
     photos: StoredPhotos
@@ -33,6 +34,7 @@ class Part:
     found: Inspection
     labels: npt.NDArray[np.int64]
     name: str
+    source: int = 0
 
     @property
     def positions(self) -> list[str]:
@@ -68,6 +70,7 @@ class LabelledPhotos:
             split `unknown`.
         open_split: Opens another split of the same sources.
         division: Gives the table `split.csv` of the sources; None where they brought all splits.
+        weights: float32 [count], how much each counts in training, 1 on average; None: all alike.
     """
 
     dataset: str
@@ -84,6 +87,7 @@ class LabelledPhotos:
     unknown_count: int = 0
     open_split: Callable[[str], LabelledPhotos] | None = field(default=None, repr=False)
     division: Callable[[], str] | None = field(default=None, repr=False)
+    weights: npt.NDArray[np.float32] | None = None
 
     def only(self, wanted: npt.NDArray[np.bool_]) -> LabelledPhotos:
         """Some of the photos, with the indices that they have among all; reads no others."""
@@ -173,6 +177,30 @@ def label_photos(
         open_split=open_split,
         division=division,
     )
+
+
+def weigh(
+    photos: LabelledPhotos, of_sources: Sequence[float] = (), *, balance_classes: bool = False
+) -> LabelledPhotos:
+    """The same photos with how much each counts in training.
+
+    Args:
+        photos: To learn from; each shows one of the classes.
+        of_sources: How much a photo of each source counts; none: all alike.
+        balance_classes: Whether all photos of a class together count as much as those of any other.
+    """
+    if not of_sources and not balance_classes:
+        return photos
+    weights = np.concatenate(
+        [
+            np.full(len(part.numbers), of_sources[part.source] if of_sources else 1.0)
+            for part in photos.parts
+        ]
+    )
+    if balance_classes:
+        weights /= np.bincount(photos.label_numbers, weights)[photos.label_numbers]
+    # 1 on average, so that the learning rate means the same.
+    return replace(photos, weights=(weights / weights.mean()).astype(np.float32))
 
 
 def _records(parts: Sequence[Part], indexes: npt.NDArray[np.intp]) -> tf.data.Dataset:

@@ -93,6 +93,7 @@ class PhotoSet:
             self.found.rows(rows),
             self.label_numbers[rows],
             self.source_names[self.pieces[piece].source],
+            self.pieces[piece].source,
         )
 
     def as_csv(self) -> str:

@@ -16,6 +16,7 @@ from keras_flowers.errors import UserError
 pytest.importorskip("tensorflow", reason="training needs TensorFlow")
 
 from keras_flowers.training.sources import open_photos, open_source
+from keras_flowers.training.sources.labelled import LabelledPhotos, weigh
 from keras_flowers.training.sources.photo_set import read_division
 from keras_flowers.training.sources.source import FilePhotos, slices_of
 
@@ -53,7 +54,7 @@ def test_division_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
     said = capsys.readouterr().out
     counts = ", ".join(f"{count} {split}" for split, count in photos.counts.items())
     assert f"own: {sum(photos.counts.values())} photos of 7 classes, divided by their" in said
-    assert f": {counts}; photos that are added later move none" in said
+    assert f": {counts}; photos that are added later move none of them, but where a" in said
     # The photo itself is one of the three files.
     assert "3 files that lie in several classes" in said
     assert "; only learned from, with fewer: a, b, c and 2 more\n" in said
@@ -63,6 +64,41 @@ def test_division_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
     again = open_photos([str(folder)], division=tmp_path / "split.csv")
     assert again.counts == photos.counts
     assert capsys.readouterr().out == ""
+
+
+def test_photo_counts_by_its_source_and_its_class(tmp_path: Path) -> None:
+    # Of the same name, so that the name does not tell them apart.
+    for number, classes in enumerate(({"rose": 30, "aster": 12}, {"rose": 8, "aster": 14})):
+        fill(tmp_path / str(number) / "own", classes, start=100 * number)
+    sources = [str(tmp_path / number / "own") for number in ("0", "1")]
+    photos = open_photos(sources).photos("train")
+    assert weigh(photos) is photos
+    of_second = np.array([place.startswith(str(tmp_path / "1")) for place in places_of(photos)])
+    assert 0 < of_second.sum() < photos.count
+
+    weights = weigh(photos, [1.0, 0.25]).weights
+    assert weights is not None and weights.dtype == np.float32
+    assert weights.mean() == pytest.approx(1, rel=1e-6)
+    np.testing.assert_allclose(weights[of_second], weights[~of_second].mean() / 4, rtol=1e-6)
+
+    for of_sources in ((), (1.0, 0.25)):
+        weights = weigh(photos, of_sources, balance_classes=True).weights
+        assert weights is not None
+        assert np.bincount(photos.label_numbers, weights) == pytest.approx([photos.count / 2] * 2)
+        for label in (0, 1):
+            own = photos.label_numbers == label
+            shares = weights[own & of_second].mean() / weights[own & ~of_second].mean()
+            assert shares == pytest.approx(of_sources[1] if of_sources else 1)
+
+
+def places_of(photos: LabelledPhotos) -> list[str]:
+    """The path of each photo, in the order of the split."""
+    return [
+        str(part.photos.root / part.photos.places[number])
+        for part in photos.parts
+        for number in part.numbers
+        if isinstance(part.photos, FilePhotos)
+    ]
 
 
 def test_source_without_validation_gets_it_from_train(tmp_path: Path) -> None:
