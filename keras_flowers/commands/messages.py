@@ -21,6 +21,8 @@ def show_messages() -> None:
     """
     if not is_verbose():
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # Many fonts of other scripts are not there in bold: no news to who reads a chart.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     logger = logging.getLogger("keras_flowers")
     if not any(isinstance(one, _ToTerminal) for one in logger.handlers):
         logger.addHandler(_ToTerminal())

@@ -26,6 +26,7 @@ from PIL import ExifTags, Image
 from keras_flowers import files
 from keras_flowers.errors import UserError
 from keras_flowers.inference.flowers import flower_named
+from keras_flowers.inference.fonts import FONT, drawable
 from keras_flowers.inference.formats import CHART_SOFTWARE
 from keras_flowers.inference.text import percent
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from keras_flowers.inference.evidence import Evidence
 
 _DPI = 150
-_FONT = "DejaVu Sans"  # comes with Matplotlib: looks the same everywhere
 _INK = "#22272e"
 _FAINT_INK = "#6b7480"
 _RULE = "#e3e7ec"
@@ -247,7 +247,7 @@ def draw_learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     for place, (key, title) in enumerate((("loss", "Loss"), ("accuracy", "Accuracy"))):
         axes = figure.add_axes((0.07 + 0.5 * place, 0.15, 0.405, 0.70))
         _quiet_axes(axes)
-        axes.set_title(title, loc="left", color=_INK, size=13, weight="bold", family=_FONT, pad=12)
+        axes.set_title(title, loc="left", color=_INK, size=13, weight="bold", family=FONT, pad=12)
         for column, colour, label in (
             (key, _OTHER, "training"),
             (f"val_{key}", _BEST, "validation"),
@@ -263,10 +263,10 @@ def draw_learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if len(history) == 1:
             axes.set_xlim(history[0]["epoch"] - 1, history[0]["epoch"] + 1)
-        axes.set_xlabel("epoch", color=_FAINT_INK, size=10, family=_FONT)
+        axes.set_xlabel("epoch", color=_FAINT_INK, size=10, family=FONT)
         axes.grid(axis="y", color=_RULE)
         if axes.get_lines():
-            axes.legend(frameon=False, labelcolor=_INK, prop={"family": _FONT, "size": 10})
+            axes.legend(frameon=False, labelcolor=_INK, prop={"family": FONT, "size": 10})
     return figure
 
 
@@ -295,11 +295,11 @@ def draw_confusion_matrix(matrix: npt.NDArray[np.integer[Any]], labels: Sequence
             (from_left / width, bottom / height, box_width / width, side / height)
         )
 
-    for from_top, text, style in (
+    for from_top, text, heading in (
         (_MARGIN, "Confusion matrix", {"size": _TITLE_SIZE, **_BOLD}),
         (_MARGIN + 0.42, "colour: share of the row", {"size": 11, "color": _FAINT_INK}),
     ):
-        _write(figure, _MARGIN / width, 1 - from_top / height, text, va="top", **style)
+        _write(figure, _MARGIN / width, 1 - from_top / height, text, va="top", **heading)
     axes = box(left, side)
     _quiet_axes(axes)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -307,15 +307,18 @@ def draw_confusion_matrix(matrix: npt.NDArray[np.integer[Any]], labels: Sequence
     image = axes.imshow(
         shares, cmap="RdPu", norm=PowerNorm(0.5, 0, 1), aspect="auto", interpolation="none"
     )
-    axes.set_xticks(range(classes), names, rotation=90, size=size, color=_INK, family=_FONT)
-    axes.set_yticks(range(classes), names, size=size, color=_INK, family=_FONT)
+    shown = [drawable(name) for name in names]
+    families = list(dict.fromkeys(family for one in shown for family in one.families))
+    style: dict[str, Any] = {"size": size, "color": _INK, "family": families}
+    axes.set_xticks(range(classes), [one.text for one in shown], rotation=90, **style)
+    axes.set_yticks(range(classes), [one.text for one in shown], **style)
     for tick_label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         tick_label.set_parse_math(False)
     edges = np.arange(classes + 1) - 0.5
     for draw_lines in (axes.hlines, axes.vlines):
         draw_lines(edges, edges[0], edges[-1], color="white", linewidth=0.6)
-    axes.set_xlabel("predicted", size=11, color=_FAINT_INK, family=_FONT)
-    axes.set_ylabel("true", size=11, color=_FAINT_INK, family=_FONT)
+    axes.set_xlabel("predicted", size=11, color=_FAINT_INK, family=FONT)
+    axes.set_ylabel("true", size=11, color=_FAINT_INK, family=FONT)
     if classes <= 20:
         for (row, column), count in np.ndenumerate(matrix):
             if count:
@@ -406,7 +409,8 @@ def _new_figure(width: float, height: float) -> Figure:
 
 
 def _write(figure: Figure, x: float, y: float, text: str, **style: Any) -> Text:
-    written = figure.text(x, y, text, **{"color": _INK, "family": _FONT, "ha": "left", **style})
+    text, families = drawable(text)
+    written = figure.text(x, y, text, **{"color": _INK, "family": families, "ha": "left", **style})
     # A dollar in a name is a dollar, not a formula.
     written.set_parse_math(False)
     return written
@@ -414,8 +418,9 @@ def _write(figure: Figure, x: float, y: float, text: str, **style: Any) -> Text:
 
 def _write_at(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
     """Writes a text that ends at a place in the axes' data, inside them or not."""
+    text, families = drawable(text)
     written = axes.text(
-        x, y, text, **{"color": _INK, "family": _FONT, "ha": "right", "va": "center", **style}
+        x, y, text, **{"color": _INK, "family": families, "ha": "right", "va": "center", **style}
     )
     written.set_parse_math(False)
 
@@ -444,4 +449,4 @@ def _photo_size(photo: Image.Image) -> tuple[float, float]:
 def _quiet_axes(axes: Axes) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.tick_params(length=0, colors=_FAINT_INK, labelsize=9, labelfontfamily=_FONT)
+    axes.tick_params(length=0, colors=_FAINT_INK, labelsize=9, labelfontfamily=FONT)

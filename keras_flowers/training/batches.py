@@ -64,10 +64,10 @@ class CachedFeatures:
 
     def whole(self, batch_size: int, every: int = 1) -> Iterator[Batch]:
         """The first view of every photo once, or of every so many-th, in stored order."""
-        for start in range(0, len(self.labels), batch_size * every):
-            rows = slice(start, start + batch_size * every)
-            labels = self.labels[rows][::every]
-            yield np.asarray(self.views[0][rows][::every], np.float32), labels
+        photos = np.arange(0, len(self.labels), every)
+        for start in range(0, len(photos), batch_size):
+            some = photos[start : start + batch_size]  # no others are read
+            yield np.asarray(self.views[0][some], np.float32), self.labels[some]
 
     def is_as_predicted(self) -> bool:
         """Whether no photo lies over another, as where a teacher's answers are learned."""

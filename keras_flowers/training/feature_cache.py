@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +84,17 @@ class PiecedRows:
         return found
 
 
-Rows: TypeAlias = NpyRows | PiecedRows
+class Rows(Protocol):
+    """Rows [N, ...] of which only those in use are in memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N, ..."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | npt.NDArray[Any]) -> npt.NDArray[Any]: ...
 
 
 class CachedView(NamedTuple):

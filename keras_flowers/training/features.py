@@ -24,7 +24,7 @@ from keras_flowers.inference.litert import LiteRTModel
 from keras_flowers.progress import progress_bar
 from keras_flowers.system import available_cores
 from keras_flowers.training import data, tflite
-from keras_flowers.training.batches import Batch, CachedFeatures, PredictFn
+from keras_flowers.training.batches import CachedFeatures, PredictFn
 from keras_flowers.training.data import LabelledPhotos
 from keras_flowers.training.feature_cache import FeatureCache, Key, photos_of_a_piece, pieces
 from keras_flowers.training.views import View
@@ -92,31 +92,6 @@ class FeatureExtractor:
         labels = photos.label_numbers[order]
         weights = None if photos.weights is None else photos.weights[order]
         return CachedFeatures([rows for rows in read if rows is not None], labels, weights=weights)
-
-    def stream(self, photos: LabelledPhotos, batch_size: int) -> Iterator[Batch]:
-        """The features of the full view, for photos that are seen once: nothing is written.
-
-        Args:
-            photos: The photos.
-            batch_size: How many rows go together; the last batch may be smaller.
-
-        Returns:
-            float32 [B, ...] and labels int64 [B], in stored order.
-
-        Raises:
-            UserError: A feature is not a finite number.
-        """
-        names = _names(photos)
-        cached = self._cache.read(self._key(photos, View.FULL, mixup=False), names)
-        if cached.rows is not None:  # these photos have been learned from or chosen on
-            yield from CachedFeatures([cached.rows], photos.label_numbers).whole(batch_size)
-            return
-        full, rest = divmod(photos.count, batch_size)
-        sizes = [batch_size] * full + [rest] * (rest > 0)
-        with self._bar(photos, photos.count) as bar:
-            batches = self._passed(photos, [View.FULL], False, bar)
-            for rows, labels in _regrouped(batches, sizes):
-                yield rows[:, 0].astype(np.float32), labels
 
     def _key(self, photos: LabelledPhotos, view: int, mixup: bool) -> Key:
         return {

@@ -330,7 +330,6 @@ def _score(
     scores = {}
     if splits.validation is not None and head.validation is not None:
         scores[splits.validation.split] = metrics.score(*fit.predict_all(tail, head.validation))
-    # Seen once: features of these photos are not worth the room.
-    examples = extractor.stream(splits.test, fit.ROWS)
-    scores[splits.test.split] = metrics.score(*fit.predict(tail, examples))
+    test = extractor.features(splits.test, [View.FULL])
+    scores[splits.test.split] = metrics.score(*fit.predict_all(tail, test))
     return scores

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,16 @@ from scipy import linalg
 
 from keras_flowers.errors import UserError
 from keras_flowers.training.batches import CachedFeatures
+from keras_flowers.training.feature_cache import Rows
 
 Array: TypeAlias = npt.NDArray[np.float32]
 
 _ROWS = 512
 """How many rows are worked on together, in float32."""
+
+_MOST_BYTES = 512 << 20
+"""Of the whitened features that are held in memory. More of them are whitened each time they are
+read, once an epoch: slower, but the memory does not grow with the photos."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +48,38 @@ class Whitening:
     matrix: Array
 
     def apply(self, features: CachedFeatures) -> CachedFeatures:
-        """The features in the new coordinates."""
-        whitened = []
-        for view in features.views:
-            rows = np.empty(view.shape, np.float16)
-            for piece in _pieces(len(view)):
-                columns = (np.asarray(view[piece], np.float32) - self.centre).T
-                # The half of the matrix that is zero costs nothing this way.
-                rows[piece] = linalg.blas.strmm(1.0, self.matrix, columns, lower=1, overwrite_b=1).T
-            whitened.append(rows)
-        return replace(features, views=whitened)
+        """The features in the new coordinates: in memory, where they have room in `_MOST_BYTES`."""
+        whitened = [_WhitenedRows(self, view) for view in features.views]
+        if sum(2 * int(np.prod(rows.shape)) for rows in whitened) > _MOST_BYTES:
+            return replace(features, views=whitened)
+        held = [np.empty(rows.shape, np.float16) for rows in whitened]
+        for rows, array in zip(whitened, held, strict=True):
+            for piece in _pieces(len(rows)):
+                array[piece] = rows[piece]
+        return replace(features, views=held)
 
     def fold(self, kernel: Array, bias: Array) -> tuple[Array, Array]:
         """The dense layer on x that is the dense layer (`kernel` [D, C], `bias` [C]) on z."""
         folded = self.matrix.T @ kernel
         return folded, bias - self.centre @ folded
+
+
+class _WhitenedRows:
+    """Rows [N, D] of which each is whitened when it is read."""
+
+    def __init__(self, whitening: Whitening, rows: npt.NDArray[np.float16] | Rows) -> None:
+        self._whitening, self._rows = whitening, rows
+        self.shape: tuple[int, ...] = rows.shape
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | npt.NDArray[Any]) -> npt.NDArray[np.float16]:
+        columns = (np.asarray(self._rows[rows], np.float32) - self._whitening.centre).T
+        # The half of the matrix that is zero costs nothing this way.
+        product = linalg.blas.strmm(1.0, self._whitening.matrix, columns, lower=1, overwrite_b=1)
+        whitened: npt.NDArray[np.float16] = product.T.astype(np.float16)
+        return whitened
 
 
 class Moments(NamedTuple):

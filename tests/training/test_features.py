@@ -121,24 +121,3 @@ def test_bar_counts_views_of_a_split(
 def test_least_memory_is_a_photo_and_the_most_is_twenty_mebibytes() -> None:
     assert features.photos_at_a_time((224, 224), 1) == (20 << 20) // (224 * 224 * 3)
     assert features.photos_at_a_time((4000, 4000), 1) == 1
-
-
-@pytest.mark.parametrize("count", [1, 4, 5, 8, 9])
-def test_every_photo_of_a_stream_is_there_also_the_last(
-    count: int, trunk: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    extractor = FeatureExtractor(trunk, seed=0, folder=tmp_path)
-    photos: Any = Photos(*map(str, range(count)))
-    photos.count, photos.label_numbers = count, np.arange(count)
-    monkeypatch.setattr(
-        extractor,
-        "_passed",
-        lambda *_: ((rows[:, None], labels) for rows, labels in batches(*[1] * count)),
-    )
-    found = list(extractor.stream(photos, 4))
-    assert [len(labels) for _, labels in found] == [4] * (count // 4) + [count % 4] * (
-        count % 4 > 0
-    )
-    assert np.concatenate([labels for _, labels in found]).tolist() == list(range(count))
-    assert found[0][0].dtype == np.float32
-    assert found[0][0][:, 0].tolist() == list(range(len(found[0][0])))

@@ -77,7 +77,7 @@ def test_drawn_flowers_are_learned(run: Path) -> None:
 
 def test_cached_features_tell_which_run_they_are_for(run: Path, config: TrainConfig) -> None:
     entries = FeatureCache(Path(config.cache_dir) / "features").entries()
-    assert {one.split for one in entries} == {"train", "validation"}
+    assert {one.split for one in entries} == {"train", "validation", "test"}
     assert {one.runs for one in entries} == {(run.name,)}
 
 
@@ -313,7 +313,7 @@ def test_features_are_kept_on_however_many_models_were_built_before(
     # `run` is there, and with it the base, so that other models are built before this one.
     again = dataclasses.replace(config, output=str(folder / "kept"), epochs=1)
     train.train_model(again)
-    assert capsys.readouterr().out.count("cached features are used") == 2
+    assert capsys.readouterr().out.count("cached features are used") == 3
 
 
 def test_rows_on_disk_are_those_of_the_array(tmp_path: Path) -> None:
@@ -327,20 +327,6 @@ def test_rows_on_disk_are_those_of_the_array(tmp_path: Path) -> None:
     (tmp_path / "rows.npy").write_bytes((tmp_path / "rows.npy").read_bytes()[:-1])
     with pytest.raises(ValueError, match="mmap length"):
         NpyRows(tmp_path / "rows.npy")
-
-
-def test_features_that_are_streamed_are_those_that_are_cached_and_leave_nothing(
-    parts: tuple, tmp_path: Path
-) -> None:
-    _, trunk, _, photos, kept = parts
-    batches = list(FeatureExtractor(trunk, seed=0, folder=tmp_path).stream(photos, 64))
-    assert [len(labels) for _, labels in batches] == [64, 64, 32]
-    rows, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
-    in_order = np.argsort(photos.digests)  # what is cached stands in the order of its content
-    np.testing.assert_array_equal(rows[in_order], np.asarray(kept.views[0][:], np.float32))
-    np.testing.assert_array_equal(labels[in_order], kept.labels)
-    assert rows.dtype == np.float32
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_interruption_loses_no_more_than_a_piece(

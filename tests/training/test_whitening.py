@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="training needs the extra [train]")
 
 from keras_flowers.errors import UserError
+from keras_flowers.training import whitening as whitening_module
 from keras_flowers.training.batches import CachedFeatures
 from keras_flowers.training.config import TrainConfig
 from keras_flowers.training.whitening import fit_whitening, measure_moments
@@ -78,6 +79,30 @@ def test_feature_that_never_varies_is_not_blown_up() -> None:
     found = np.abs(whitening.matrix[2]).max()
     assert expected / 2 < found < 2 * expected
     assert np.isfinite(whitening.apply(features).views[0]).all()
+
+
+def test_features_without_room_in_memory_are_whitened_when_they_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    random = np.random.default_rng(3)
+    labels = np.arange(40) % 4
+    views = [random.normal(3, [1, 5, 0.2], (40, 3)).astype(np.float16) for _ in range(2)]
+    features = CachedFeatures(views, labels)
+    whitening = fit_whitening(measure_moments(features, 4), 1.0)
+    size = 2 * 40 * 3 * 2  # bytes
+    monkeypatch.setattr(whitening_module, "_MOST_BYTES", size)
+    held = whitening.apply(features)
+    monkeypatch.setattr(whitening_module, "_MOST_BYTES", size - 1)
+    read = whitening.apply(features)
+    assert [type(view) is np.ndarray for view in (*held.views, *read.views)] == [True] * 2 + [
+        False
+    ] * 2
+    assert read.checksum() == held.checksum()
+    for one, other in zip(
+        read.batches(16, 0, range(1)), held.batches(16, 0, range(1)), strict=True
+    ):
+        for found, expected in zip(one, other, strict=True):
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_photos_that_do_not_differ_within_a_class_are_said() -> None:

@@ -36,7 +36,7 @@ def open_folder(folder: Path, names: Mapping[str, str] | None = None) -> FileSou
     """
     parts = _parts_of(folder)
     splits = {}
-    bar = progress_bar(total=None, unit="photo", description=f"listing {printable(folder)}")
+    bar = progress_bar(total=None, unit=" photos", description=f"listing {printable(folder)}")
     with bar:
         for split, parents in parts.items():
             places, labels = [], []
