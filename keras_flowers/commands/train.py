@@ -181,4 +181,6 @@ def _print_result(result: TrainResult) -> None:
     for split, scores in result.scores.items():
         print(f"\n{split}: {scores.photos} photos\n{scores}")
     folder = result.run.folder
+    if result.run.left_out_path.is_file():
+        print(f"\nphotos that were left out, and why: {result.run.left_out_path}")
     print(f"\nwritten to {folder}/; tensorboard --logdir {result.run.logs} shows the training")

@@ -50,6 +50,15 @@ def test_result_and_the_next_command_are_printed(
     ]
 
 
+def test_list_of_what_was_left_out_is_named(
+    trained: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "left_out.csv").touch()
+    assert train.main(["--output", str(tmp_path)]) == 0
+    said = f"photos that were left out, and why: {tmp_path / 'left_out.csv'}\n"
+    assert said in capsys.readouterr().out
+
+
 def test_bad_option_is_refused_before_anything_is_done(trained: list[TrainConfig]) -> None:
     with pytest.raises(UserError, match="--views: expected 1 to 100, got 0"):
         train.main(["--views", "0"])

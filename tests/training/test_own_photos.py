@@ -8,6 +8,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("tensorflow_datasets", reason="training needs the extra [train]")
@@ -18,8 +19,9 @@ from keras_flowers.commands.messages import show_messages
 from keras_flowers.errors import UserError
 from keras_flowers.export.export import export_model
 from keras_flowers.training import run_directory, train
-from keras_flowers.training.config import from_settings
+from keras_flowers.training.config import ResolvedConfig, from_settings
 from keras_flowers.training.run_directory import Run, settings_like
+from keras_flowers.training.sources.labelled import LabelledPhotos
 from keras_flowers.training.synthetic import draw_flower, prepare
 
 NAMES = {0: "red trefoil", 3: "blue daisy", 5: "yellow fivestar"}
@@ -179,6 +181,24 @@ def test_photo_to_choose_on_is_not_learned_from(folder: Path, tmp_path: Path) ->
     config = from_settings(settings_like(Run.at(folder / "run").config_path, changes))
     with pytest.raises(UserError, match="--validation_data shares 1 photos with train; expected"):
         train.open_splits(config)
+
+
+def test_photos_that_are_learned_from_have_the_weights_that_were_asked_for(folder: Path) -> None:
+    class Extractor:
+        """Gives the photos in place of their features."""
+
+        def features(self, photos: LabelledPhotos, views: list[int]) -> LabelledPhotos:
+            return photos
+
+    settings = Run.at(folder / "run").settings
+    splits = train.open_splits(from_settings(settings))
+    for changes, weighted in (({}, False), ({"balance_classes": True, "data_weight": [2]}, True)):
+        asked = ResolvedConfig(from_settings({**settings, **changes}), image_size=96, epochs=1)
+        head = train._features(asked, splits, Extractor())  # type: ignore[arg-type]
+        assert head.validation is not None
+        assert (head.train.weights is not None, head.validation.weights) == (weighted, None)
+    counted = np.bincount(splits.train.label_numbers, head.train.weights)
+    np.testing.assert_allclose(counted, splits.train.count / 3, rtol=1e-5)
 
 
 def test_int8_is_calibrated_on_the_photos_of_the_run(folder: Path, tmp_path: Path) -> None:

@@ -307,6 +307,18 @@ def test_head_on_kept_features_is_the_full_model_on_photos(parts: tuple) -> None
     np.testing.assert_allclose(predict_all(tail, kept)[0], full, atol=1e-2)
 
 
+def test_weights_stay_with_their_photos_in_the_order_of_the_features(
+    parts: tuple, config: TrainConfig
+) -> None:
+    _, trunk, _, photos, kept = parts
+    assert kept.weights is None
+    weighted = dataclasses.replace(photos, weights=np.arange(photos.count, dtype=np.float32))
+    found = FeatureExtractor(trunk, seed=0, folder=Path(config.cache_dir) / "features").features(
+        weighted, [0]
+    )
+    assert found.weights.tolist() == np.argsort(photos.digests).tolist()
+
+
 def test_features_are_kept_on_however_many_models_were_built_before(
     run: Path, config: TrainConfig, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
