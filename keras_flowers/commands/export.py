@@ -14,6 +14,7 @@ from pathlib import Path
 
 from keras_flowers.commands.exit import EXIT_SOME_FAILED
 from keras_flowers.commands.messages import add_verbose, show_messages
+from keras_flowers.commands.sources import add_sources
 from keras_flowers.export.formats import FORMAT_NAMES, TFLITE_VARIANTS
 from keras_flowers.files import exclusive_lock
 from keras_flowers.system import import_tensorflow
@@ -34,6 +35,8 @@ examples:
       keras-flowers export saved_models/MobileNetV2 --verify
   the smallest file, for an app
       keras-flowers export saved_models/MobileNetV2 --formats int8 --output app/assets
+  a model whose training photos are elsewhere: int8 is calibrated and checked on others
+      keras-flowers export model.keras --data garden
   for TensorFlow Serving, which then serves /models/flowers/saved_model
       keras-flowers export saved_models/MobileNetV2 --formats saved_model --output /models/flowers
 """
@@ -48,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_common(parser)
+    add_sources(parser)
     parser.add_argument(
         "--formats",
         nargs="+",
@@ -85,6 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     show_messages()
     run = Run.open(options.model)
+    if options.data:
+        sources, label_map = tuple(options.data), tuple(options.label_map)
+        run = dataclasses.replace(run, sources=sources, label_map=label_map)
     with _held(run, options.output):
         good = export(
             run,

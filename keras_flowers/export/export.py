@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,8 @@ def export_model(
     *,
     output: str | os.PathLike[str] | None = None,
     data_dir: str | None = None,
+    sources: Sequence[str] = (),
+    label_map: Sequence[str] = (),
 ) -> dict[str, Path]:
     """Writes the model of a run as SavedModel and TFLite files, and says so through `logging`.
 
@@ -32,6 +34,9 @@ def export_model(
             the TFLite files are called `<name of the run>_<format>.tflite`.
         data_dir: For int8, which is calibrated on training photos: where TFDS keeps the data set.
             None: where training had it from.
+        sources: Photos to calibrate int8 on in place of these: folders, tables or data sets, as
+            `--data` takes them.
+        label_map: Files that say which of the model's classes their labels are.
 
     Returns:
         What was written, by format.
@@ -42,6 +47,8 @@ def export_model(
     """
     chosen = formats_named(formats)
     run = run if isinstance(run, Run) else Run.open(Path(run))
+    if sources:
+        run = dataclasses.replace(run, sources=tuple(sources), label_map=tuple(label_map))
     import_tensorflow()
     target = run if output is None else dataclasses.replace(run, folder=Path(output))
     model = run.load_model()

@@ -74,14 +74,15 @@ def write_tflite(
 def _calibration_photos(
     run: Run, size: tuple[int, int], data_dir: str | None
 ) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
-    """Photos that the model was trained on, spread evenly over them, and what they are."""
+    """Photos that the model was trained on, or others, spread evenly; and what they are."""
     trained_on = run.metadata.provenance.get("trained_on")
-    if not isinstance(trained_on, dict):
+    if not isinstance(trained_on, dict) and not run.sources:
         raise UserError(
             f"int8 is calibrated on training photos, and {run.model_path} does not say what it was "
-            "trained on; train it with keras-flowers train, or leave int8 out with --formats"
+            "trained on; name photos with --data, or leave int8 out with --formats"
         )
-    photos = run.photos(str(trained_on.get("split")), data_dir)
+    split = str(trained_on.get("split")) if isinstance(trained_on, dict) else "train"
+    photos = run.photos(split, data_dir)
     step = max(photos.count // CALIBRATION_PHOTOS, 1)
     some = dataclasses.replace(photos, records=photos.records.shard(step, 0))
     batches = data.pixels(some, size).as_numpy_iterator()

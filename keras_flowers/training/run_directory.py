@@ -33,10 +33,14 @@ class Run:
     Attributes:
         folder: Where everything goes.
         model_path: The Keras model, `model.keras` in the folder.
+        sources: Photos to use in place of its own, as `photos_of` takes them.
+        label_map: As `photos_of` takes it.
     """
 
     folder: Path
     model_path: Path
+    sources: tuple[str, ...] = ()
+    label_map: tuple[str, ...] = ()
 
     @classmethod
     def at(cls, folder: str | Path) -> Run:
@@ -210,12 +214,20 @@ class Run:
         return model
 
     def photos(self, split: str, data_dir: str | None = None) -> data.LabelledPhotos:
-        """A split of the data set that the model was trained on; see `photos_of`.
+        """A split of the data set that the model was trained on, or `sources`; see `photos_of`.
 
         Raises:
             UserError: The data set cannot be had, or has other classes.
         """
-        return photos_of(self.model_path, self.metadata, split, run=self, data_dir=data_dir)
+        return photos_of(
+            self.model_path,
+            self.metadata,
+            None if self.sources else split,
+            run=self,
+            data_dir=data_dir,
+            sources=self.sources,
+            label_map=self.label_map,
+        )
 
     def remove_checkpoints(self) -> None:
         """Removes what a finished training needs no more."""

@@ -14,9 +14,11 @@ import pytest
 pytest.importorskip("tensorflow_datasets", reason="training needs the extra [train]")
 
 from keras_flowers.commands import evaluate as evaluate_command
+from keras_flowers.commands import export as export_command
 from keras_flowers.commands import train as train_command
 from keras_flowers.commands.messages import show_messages
 from keras_flowers.errors import UserError
+from keras_flowers.export import tflite_export
 from keras_flowers.export.export import export_model
 from keras_flowers.training import run_directory, train
 from keras_flowers.training.config import ResolvedConfig, from_settings
@@ -206,3 +208,25 @@ def test_int8_is_calibrated_on_the_photos_of_the_run(folder: Path, tmp_path: Pat
     metadata = run_directory.read_metadata(files["int8"])
     assert metadata.labels == ("blue daisy", "red trefoil", "yellow fivestar")
     assert metadata.provenance["calibrated_on"]["split"] == "train"
+
+
+def test_int8_of_a_model_without_its_photos_is_calibrated_on_others(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = shutil.copy(folder / "run" / "model.keras", tmp_path / "theirs.keras")
+    seen: list[tuple[int, ...]] = []
+
+    def convert_int8(model: object, pixels: np.ndarray) -> bytes:
+        seen.append(pixels.shape)
+        raise UserError("enough seen")
+
+    monkeypatch.setattr(tflite_export, "convert_int8", convert_int8)
+    label_map = tmp_path / "map.csv"
+    label_map.write_text("red trefoil,-\n")
+    options = ["--formats", "int8", "--data", str(folder / "own"), "--label_map", str(label_map)]
+    with pytest.raises(UserError, match="enough seen"):
+        export_command.main([str(model), *options])
+    with pytest.raises(UserError, match="enough seen"):
+        export_model(model, ["int8"], sources=[str(folder / "own")])
+    # Neither what shows none of the classes nor what the map leaves out.
+    assert seen == [(2 * COUNT, 96, 96, 3), (3 * COUNT, 96, 96, 3)]
