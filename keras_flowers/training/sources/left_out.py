@@ -16,6 +16,10 @@ MOST: Final = 0.1
 """Share of unreadable photos above which something is wrong with the source itself."""
 
 
+_LISTED: Final = 200
+"""Unreadable photos that are named, each in a line, where there are too many to go on."""
+
+
 class LeftOut(NamedTuple):
     """A photo that is not used."""
 
@@ -53,9 +57,14 @@ def check_unreadable(
     first = "; ".join(f"{one.place} ({one.reason})" for one in unreadable[:3])
     rest = f"; and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
     said = f"{len(unreadable)} of {photos} photos of {source} cannot be read: {first}{rest}"
+    too_many = len(unreadable) > max(MOST * photos, 1)
+    if (strict or too_many) and len(unreadable) > 3:
+        # No run is made whose list would have them all.
+        for one in unreadable[:_LISTED]:
+            _logger.warning(f"cannot be read: {one.place} ({one.reason})")
     if strict:
         raise UserError(f"{said}; mend or remove them, or run without --strict")
-    if len(unreadable) > max(MOST * photos, 1):
+    if too_many:
         raise UserError(
             f"{said}; expected at most a tenth: check that these are photos, and remove what is not"
         )

@@ -44,6 +44,18 @@ def test_three_are_named_and_the_others_counted() -> None:
         assert "3.jpg" not in str(refused.value)
 
 
+def test_all_are_named_before_a_refusal_that_names_but_three(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_messages()
+    for bad, strict, lines in ((3, True, 0), (5, True, 5), (21, False, 21), (201, False, 200)):
+        with pytest.raises(UserError):
+            check_unreadable(unreadable(bad), 200, "own", strict=strict)
+        said = capsys.readouterr().err.splitlines()
+        assert len(said) == lines
+        assert said == [f"cannot be read: rose/{n}.jpg (it is empty)" for n in range(lines)]
+
+
 def test_table_quotes_what_has_commas() -> None:
     odd = LeftOut("own", "rose, red", "a.jpg", 'it says "no"')
     assert as_csv([odd]).splitlines() == [
