@@ -100,10 +100,16 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     )
     return re.sub(
         r'<div class="arithmatex">\\\[(.*?)\\\]</div>',
-        lambda found: as_mathml(_unescaped(found[1]), display="block"),
+        _block,
         html,
         flags=re.S,
     )
+
+
+def _block(found: re.Match[str]) -> str:
+    """A formula that can be moved sideways where it is wider than a phone."""
+    formula = as_mathml(_unescaped(found[1]), display="block")
+    return f'<div style="overflow-x: auto; overflow-y: hidden">{formula}</div>'
 
 
 def tour(*, execute: bool) -> tuple[str, dict[str, bytes]]:
@@ -121,6 +127,10 @@ def tour(*, execute: bool) -> tuple[str, dict[str, bytes]]:
         NotebookClient(
             notebook, timeout=300, resources={"metadata": {"path": ROOT / "docs"}}
         ).execute()
+    for cell in notebook.cells:
+        # Progress bars, and what TensorFlow says of missing GPUs.
+        outputs = cell.get("outputs", [])
+        outputs[:] = [one for one in outputs if one.get("name") != "stderr"]
     text, resources = MarkdownExporter().from_notebook_node(notebook)
     pictures = {f"tour_{name}": bytes(data) for name, data in resources["outputs"].items()}
     for name in resources["outputs"]:
