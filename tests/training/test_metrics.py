@@ -135,7 +135,7 @@ def test_temperature_is_searched_between_a_hundredth_and_a_hundred(
 ) -> None:
     # Too unsure of what is always right, or too sure of what is always wrong.
     found = metrics.fit_temperature(np.array([row] * 3), np.zeros(3, np.int64))
-    assert found.temperature == pytest.approx(temperature, rel=0.01)
+    assert found.temperature == pytest.approx(temperature, rel=0.001)
 
 
 def test_confusions_are_listed_from_the_commonest() -> None:
