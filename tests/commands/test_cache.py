@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,6 +97,17 @@ def test_limit_deletes_the_oldest_first(filled: Path, limit: str, left: set[str]
     assert run(filled, "--limit", limit) == 0
     assert sizes(filled).keys() == left
     assert sum(sizes(filled).values()) <= cache.parse_size(limit)
+
+
+def test_clearing_deletes_empty_files_too() -> None:
+    entries: list[Any] = [
+        SimpleNamespace(bytes=0, written=1.0),
+        SimpleNamespace(bytes=5, written=2.0),
+        SimpleNamespace(bytes=0, written=3.0),
+    ]
+    assert cache.oldest_above(entries, 0) == entries
+    assert cache.oldest_above(entries, 4) == entries[:2]
+    assert cache.oldest_above(entries, 5) == []
 
 
 @pytest.mark.parametrize("size", ["", "much", "-1MB", "5XB", "1 2"])

@@ -12,7 +12,7 @@ import pytest
 
 import keras_flowers
 from keras_flowers.__main__ import COMMANDS, HELP, main
-from keras_flowers.commands.completion import SHELLS, write_completion
+from keras_flowers.commands.completion import SHELLS, _parser, write_completion
 from keras_flowers.errors import UserError
 from keras_flowers.system import is_verbose
 
@@ -128,6 +128,21 @@ def test_completion_is_a_script_with_all_commands(
     write_completion([shell], COMMANDS)
     script = capsys.readouterr().out
     assert all(name in script for name in (*COMMANDS, "no_chart", "learning_rate"))
+
+
+def test_completion_offers_files_only_where_a_file_may_stand() -> None:
+    shtab = pytest.importorskip("shtab")
+    parser = _parser(COMMANDS)
+    (commands,) = (one.choices for one in parser._actions if one.dest == "==SUPPRESS==")
+    assert isinstance(commands, dict)
+    files = {
+        name: {one.dest for one in command._actions if getattr(one, "complete", 0) == shtab.FILE}
+        for name, command in commands.items()
+    }
+    assert {"photos", "model", "output"} <= files["predict"]
+    assert not {"format", "top_k", "no_chart", "help"} & files["predict"]  # names, a number
+    assert "formats" not in files["export"]
+    assert not {"epochs", "learning_rate", "verbose"} & files["train"]
 
 
 def test_completion_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
