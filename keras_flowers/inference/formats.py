@@ -169,7 +169,7 @@ def is_chart(path: Path) -> bool:
             # EXIF is the last that a WebP holds.
             file.seek(-min(file.seek(0, os.SEEK_END), 64), os.SEEK_END)
             ends += file.read()
-    except (OSError, ValueError):
+    except OSError:
         return False
     name = CHART_SOFTWARE.encode()
     mark = b"tEXtSoftware\0" + name if ends.startswith(b"\x89PNG") else name + b"\0"
