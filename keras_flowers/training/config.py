@@ -62,7 +62,8 @@ class TrainConfig:
         False,
         DATA,
         "",
-        "let each class count the same for the head, however many photos it has",
+        "let each class count the same for the head: pays where some have a fifth of the photos "
+        "that others have",
     )
     category_names: str | None = _option(
         None, DATA, "FILE", 'JSON with the name of each folder or label: {"1": "pink primrose"}'

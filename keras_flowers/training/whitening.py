@@ -30,9 +30,9 @@ Array: TypeAlias = npt.NDArray[np.float32]
 _ROWS = 512
 """How many rows are worked on together, in float32."""
 
-_MOST_BYTES = 512 << 20
-"""Of the whitened features that are held in memory. More of them are whitened each time they are
-read, once an epoch: slower, but the memory does not grow with the photos."""
+_MOST_BYTES = 96 << 20
+"""Of the whitened features that are held in memory: less than a tenth of what TensorFlow takes.
+More are whitened each time they are read: slower, but memory does not grow with the photos."""
 
 
 @dataclass(frozen=True)
