@@ -14,6 +14,7 @@ from keras_flowers.errors import UserError
 COMMANDS = {
     "predict": "name the flowers in photos",
     "page": "name flowers in a browser, on your computer or phone",
+    "data": "look at your photos before training: wrong labels, duplicates and more",
     "train": "train a classifier of your own",
     "evaluate": "score a model on labelled photos",
     "export": "write a trained model as SavedModel and TFLite files",

@@ -40,7 +40,7 @@ PILLOW: Final = 1
 LOOK_SIDE: Final = 8
 """Height and width of the small picture by which near duplicates are known."""
 
-_VERSION = 2  # Raise it when an inspection finds something else than before.
+_VERSION = 3  # Raise it when an inspection finds something else than before.
 _SMALL = (32, 32)
 _LEAST_CONTRAST = 4.0  # of 255: below, the differences between neighbours are noise
 _AHEAD = 16  # files whose bytes are in memory at a time
@@ -57,6 +57,7 @@ class Inspection:
         looks: uint8 [N, 8, 8, 3], the photo, tiny; black where it was not asked for.
         has_look: bool [N], false where the photo is too plain to be known by its look.
         reasons: str [N], why it cannot be read; "" where it can.
+        sizes: int32 [N, 2], height and width as stored; 0 where a look was not asked for.
     """
 
     digests: npt.NDArray[np.bytes_]
@@ -65,6 +66,7 @@ class Inspection:
     looks: npt.NDArray[np.uint8]
     has_look: npt.NDArray[np.bool_]
     reasons: npt.NDArray[np.object_]
+    sizes: npt.NDArray[np.int32]
 
     def rows(self, numbers: npt.NDArray[Any] | Sequence[int]) -> Inspection:
         """Some of the rows, by their numbers or by a bool for each."""
@@ -196,6 +198,7 @@ class _Finding(NamedTuple):
     digest: str
     route: int = PILLOW
     look: npt.NDArray[np.uint8] | None = None
+    size: tuple[int, int] = (0, 0)
     reason: str = ""
 
 
@@ -211,6 +214,7 @@ def _look_into(
         np.zeros((count, LOOK_SIDE, LOOK_SIDE, 3), np.uint8),
         np.zeros(count, np.bool_),
         np.full(count, "", object),
+        np.zeros((count, 2), np.int32),
     )
     looked = np.zeros(count, np.bool_)
     bar = progress_bar(
@@ -228,6 +232,7 @@ def _look_into(
                 found.looks[row] = finding.look
                 found.has_look[row] = finding.look.mean(axis=2).std() >= _LEAST_CONTRAST
             found.reasons[row] = finding.reason
+            found.sizes[row] = finding.size
             bar.update()
     return found, looked
 
@@ -260,7 +265,15 @@ def _check(read: Read, with_look: bool) -> _Finding:
     except (OSError, UserError) as error:
         return _Finding(digest, reason=str(error) or type(error).__name__)
     look = np.asarray(small.resize((LOOK_SIDE, LOOK_SIDE), Image.Resampling.BOX))
-    return _Finding(digest, route, look)
+    return _Finding(digest, route, look, _stored_size(data, small))
+
+
+def _stored_size(data: bytes, small: Image.Image) -> tuple[int, int]:
+    """Height and width as stored of a photo of which `small` was decoded."""
+    if data[:3] != b"\xff\xd8\xff":  # only a JPEG shrinks while it is decoded
+        return small.height, small.width
+    with Image.open(io.BytesIO(data), formats=("JPEG", "MPO")) as header:
+        return header.height, header.width
 
 
 def route_of(data: bytes) -> int:
@@ -361,6 +374,7 @@ def _save(path: Path, kept: _Kept, name: str) -> None:
                 has_look=kept.found.has_look,
                 bad=bad,
                 reasons=kept.found.reasons[bad].astype(str),
+                sizes=kept.found.sizes,
             )
     except OSError as error:
         _logger.warning(
@@ -385,6 +399,7 @@ def _load(path: Path) -> _Kept | None:
                 archive["looks"],
                 archive["has_look"],
                 reasons,
+                archive["sizes"],
             )
             return _Kept(places, archive["stamps"], archive["looked"], found)
     except Exception:

@@ -33,6 +33,7 @@ def part(folder: Path, name: str, count: int, numbers: Sequence[int], start: int
         np.zeros((size, 8, 8, 3), np.uint8),
         np.ones(size, bool),
         np.array([""] * size),
+        np.zeros((size, 2), np.int32),
     )
     return Part(stored, np.array(numbers), found, np.array(numbers, np.int64) % 3, name)
 
