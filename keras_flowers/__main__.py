@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "score a model on labelled photos",
     "export": "write a trained model as SavedModel and TFLite files",
     "verify": "check that all files of a model give the same answers",
+    "doubt": "fit when a trained model says that it does not know",
     "cache": "list or delete the features that training keeps",
 }
 """A command is a file of this name in commands/, with `main(argv)` and `parser()`, and a row here.

@@ -57,6 +57,9 @@ examples:
   a photo from the web, which no file keeps
     curl -s https://example.org/flower.jpg | keras-flowers predict -
 
+  never say "none of these", and give a name only when 9 of 10 are right
+    keras-flowers predict sunflower.jpg --threshold known=0 --threshold sure=0.9
+
   another model, on a machine without TensorFlow
     keras-flowers predict sunflower.jpg --model flowers_int8.tflite
 
@@ -114,13 +117,15 @@ def _answer_one(photo: PhotoInput, options: argparse.Namespace) -> int:
 
 
 def _table(photo: PhotoInput, prediction: Prediction, top_k: int) -> str:
-    flower = flower_named(prediction.name)
+    said = prediction.answer
+    flower = flower_named(said.text)  # what is in doubt is not called by one
     scientific_name = f" ({flower.scientific_name})" if flower else ""
     top = prediction.top(top_k)
     width = max(len(name) for name, _ in top)
     return "\n".join(
         [
-            f"{printable(photo.name)}: {prediction.name}{scientific_name}\n",
+            f"{printable(photo.name)}: {said.text}{scientific_name}\n",
+            *([f"  {said.warning}\n"] if said.warning else []),
             *(f"  {name:<{width}}  {percent(probability):>6}" for name, probability in top),
         ]
     )
@@ -142,7 +147,7 @@ def _draw(
             if announce:
                 print(_how(prediction))
         else:
-            figure = chart.draw_prediction(picture, prediction.top(bars))
+            figure = chart.draw_prediction(picture, prediction.top(bars), prediction.answer)
         chart.save(figure, path)
     except (OSError, UserError) as error:
         reason = reason_of(error)
@@ -303,6 +308,8 @@ def _draw_seen(frame: Image.Image, prediction: Prediction, options: argparse.Nam
 
 def _load(options: argparse.Namespace, workers: int) -> Classifier:
     classifier = load_classifier(options.model, workers=workers, scale=options.scale)
+    if options.threshold:
+        classifier = classifier.with_thresholds(dict(options.threshold))
     if options.category_names is None:
         return classifier
     names = read_category_names(options.category_names)
@@ -334,6 +341,11 @@ def _check(options: argparse.Namespace) -> None:
         if any(os.path.exists(one) and path.exists() and path.samefile(one) for one in inputs):
             raise UserError(f"{path} would be overwritten by the answer; choose another name")
     options.format = format_for(options.output, options.format)
+
+
+def _threshold(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    return name, float(value)
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -387,6 +399,15 @@ def parser() -> argparse.ArgumentParser:
         default=5,
         metavar="K",
         help="how many of the likeliest names to give (default: %(default)s)",
+    )
+    answer.add_argument(
+        "--threshold",
+        action="append",
+        type=_threshold,
+        metavar="NAME=VALUE",
+        help="from where on, 0 to 1, something is said: known, that a photo shows any of the "
+        "flowers; sure, a name without a perhaps; group, a genus or family (default: as the model "
+        "says); may be given again",
     )
     format = answer.add_mutually_exclusive_group()
     format.add_argument(

@@ -80,7 +80,9 @@ class Rows:
             self._csv = csv.writer(file, lineterminator="\n")
             names = [f"{key}_{n}" for n in range(2, top_k + 1) for key in ("name", "probability")]
             taken = CaptureInfo._fields
-            self._csv.writerow(["photo", "name", "probability", *names, *taken, "error"])
+            self._csv.writerow(
+                ["photo", "name", "probability", *names, "known", "answer", *taken, "error"]
+            )
 
     def __enter__(self) -> Rows:
         return self
@@ -92,10 +94,10 @@ class Rows:
     def write(self, answer: Answer) -> None:
         """Writes one row, down to the file."""
         if self._format == "csv":
-            top = self._top(answer)
+            top, best = self._top(answer), answer.prediction
             cells = [cell for pair in top for cell in pair] or [""] * (2 * self._top_k)
-            taken = answer.taken
-            self._csv.writerow([answer.photo.name, *cells, *taken, answer.error])
+            said = ["", ""] if best is None else [_rounded(best.known), best.answer]
+            self._csv.writerow([answer.photo.name, *cells, *said, *answer.taken, answer.error])
         elif self._format == "text":
             print(self._line(answer), file=self._file)
         elif self._format == "jsonl":
@@ -111,25 +113,36 @@ class Rows:
         return [(name, round(probability, 6)) for name, probability in top]
 
     def _line(self, answer: Answer) -> str:
-        best = answer.prediction  # not rounded: 0.9999999 is not certain
-        result = (
-            f"{best.name:<{self._name_width}}  {percent(best.probability):>6}"
-            if best
-            else f"error: {answer.error}"
-        )
+        best = answer.prediction
+        if best is None:
+            result = f"error: {answer.error}"
+        elif best.answer.kind == "name":  # not rounded: 0.9999999 is not certain
+            result = f"{best.name:<{self._name_width}}  {percent(best.probability):>6}"
+            if best.answer.warning:
+                result += f"  ({best.answer.warning})"
+        else:
+            result = str(best.answer)
         return f"{printable(answer.photo.name):<{self._photo_width}}  {result}"
 
     def _content(self, answer: Answer) -> dict[str, Any]:
         top = self._top(answer)
         name, probability = top[0] if top else (None, None)
+        best = answer.prediction
+        said = None if best is None else best.answer
         return {
             "photo": answer.photo.name,
             "name": name,
             "probability": probability,
             "top": [{"name": name, "probability": p} for name, p in top],
+            "known": None if best is None or best.known is None else round(best.known, 6),
+            "answer": said and {"kind": said.kind, "text": said.text, "warning": said.warning},
             **answer.taken._asdict(),
             "error": answer.error or None,
         }
+
+
+def _rounded(known: float | None) -> float | str:
+    return "" if known is None else round(known, 6)
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class Batch(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Probabilities [N, classes] in the order of the reference's labels; None: not asked.
+    """Probabilities [N, outputs] in the order of the reference's labels; None: not asked.
 
     Attributes:
         same_pixels: On the pixels that Pillow reads.
@@ -93,17 +93,17 @@ class Artifact(NamedTuple):
 def load_keras(path: Path, name: str, labels: Sequence[str], limits: Limits) -> Iterator[Artifact]:
     """Loads a `.keras` file; see `Format.load`."""
     classifier = load_classifier(path)
-    order = _order(path, classifier.labels, labels)
+    order = _order(path, classifier.metadata.outputs, labels)
 
     def run(pixels: Pixels) -> Probabilities:
-        return classifier.probabilities(pixels)[:, order]
+        return classifier.outputs(pixels)[:, order]
 
     yield Artifact(
         name,
         path,
         limits,
         lambda batch: Answer(run(batch.pixels), run(batch.training_pixels)),
-        lambda batch: classifier.probabilities(batch.pixels),
+        lambda batch: classifier.outputs(batch.pixels),
     )
 
 
@@ -113,7 +113,7 @@ def load_saved_model(
     """Loads both signatures of a SavedModel; see `Format.load`."""
     import tensorflow as tf
 
-    own_labels = read_metadata(path).labels
+    own_labels = read_metadata(path).outputs
     order = _order(path, own_labels, labels)
     try:
         # The signatures hold the variables only as long as the model itself is held.
@@ -164,14 +164,14 @@ def load_saved_model(
 def load_tflite(path: Path, name: str, labels: Sequence[str], limits: Limits) -> Iterator[Artifact]:
     """Loads a TFLite file; see `Format.load`."""
     classifier = load_classifier(path)
-    order = _order(path, classifier.labels, labels)
+    order = _order(path, classifier.metadata.outputs, labels)
 
     def answer(batch: Batch) -> Answer:
         # It is our predictor that reads files for it, through Pillow.
-        probabilities = classifier.probabilities(batch.pixels)[:, order]
+        probabilities = classifier.outputs(batch.pixels)[:, order]
         return Answer(probabilities, probabilities)
 
-    yield Artifact(name, path, limits, answer, lambda batch: classifier.probabilities(batch.pixels))
+    yield Artifact(name, path, limits, answer, lambda batch: classifier.outputs(batch.pixels))
 
 
 def has_mediapipe() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import importlib.util
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from keras_flowers.errors import UserError, reason_of
 from keras_flowers.export.site import load_site
 from keras_flowers.export.site_server import serving
+from keras_flowers.inference.doubt import NONE
 from keras_flowers.inference.prediction import Probabilities
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ _SECONDS = 60
 _PHOTOS_AT_A_TIME = 16
 
 _CLASSIFY = """
-async ([photos, isPixels]) => {
+async ([photos, isPixels, outputs]) => {
   const { classifier } = kerasFlowers;
   const rows = [];
   for (const photo of photos) {
@@ -50,7 +52,7 @@ async ([photos, isPixels]) => {
     const given = isPixels ? bytes : new Blob([bytes]);
     // What is refused gets nothing, which is NaN in Python.
     const answered = await classifier().classify(given).catch(() => undefined);
-    rows.push(answered ? [...answered.probabilities] : classifier().facts.labels.map(() => null));
+    rows.push(answered ? [...answered.outputs] : Array(outputs).fill(null));
   }
   return rows;
 }
@@ -120,7 +122,8 @@ class BrowserClassifier:
         page.set_default_timeout(1000 * _SECONDS)
         try:
             self.labels: list[str] = page.evaluate(
-                "kerasFlowers.ready.then(({ facts }) => facts.labels)"
+                "kerasFlowers.ready.then(({ facts }) => [...facts.labels, "
+                f"...(facts.doubt ? [{json.dumps(NONE)}] : [])])"
             )
         except Error as error:
             raise UserError(f"the page cannot use the model ({reason_of(error)})") from None
@@ -155,7 +158,9 @@ class BrowserClassifier:
         rows: list[list[float | None]] = []
         for start in range(0, len(contents), _PHOTOS_AT_A_TIME):
             some = contents[start : start + _PHOTOS_AT_A_TIME]
-            rows += self._ask(_CLASSIFY, [[_as_text(one) for one in some], is_pixels])
+            rows += self._ask(
+                _CLASSIFY, [[_as_text(one) for one in some], is_pixels, len(self.labels)]
+            )
         return np.array(rows, np.float32).reshape(len(contents), len(self.labels))
 
     def _ask(self, script: str, argument: Any) -> Any:

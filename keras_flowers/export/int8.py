@@ -38,6 +38,7 @@ import tensorflow as tf
 from keras_flowers.inference.litert import LiteRTModel
 from keras_flowers.system import available_cores
 from keras_flowers.training import tflite
+from keras_flowers.training.known import DISTANCE, answer_layers, has_known, score_in
 from keras_flowers.training.model import FEATURES, OUTPUT, POOLED, signed_sqrt
 
 Array: TypeAlias = npt.NDArray[np.float32]
@@ -49,11 +50,18 @@ _LEAST_SHARE = 0.01
 """The smallest scale of a channel, as a share of a usual one. Without it, a channel that hardly
 varies on the photos would be blown up far beyond what other photos hold."""
 
+_LOUDER = 16
+"""The distance of the features shares its 8-bit scale with logits, which are so much larger."""
+
 _STEPS = 127
 """8-bit weights have so many values on each side of 0."""
 
 
-def convert_int8(model: keras.Model, photos: npt.NDArray[np.uint8]) -> bytes:
+def convert_int8(
+    model: keras.Model,
+    photos: npt.NDArray[np.uint8],
+    others: npt.NDArray[np.uint8] | None = None,
+) -> bytes:
     """Converts to TFLite with weights and activations of 8 bits.
 
     An operation that has no 8-bit kernel is computed in float32 between two that have.
@@ -62,9 +70,11 @@ def convert_int8(model: keras.Model, photos: npt.NDArray[np.uint8]) -> bytes:
         model: What `model.build_model` built and training finished.
         photos: uint8 [M, H, W, 3], some hundred training photos: they show the range of values of
             every tensor.
+        others: uint8 [L, H, W, 3], pictures of none of the classes. Only they show the range of
+            what tells such pictures, where the model has a class for them.
 
     Returns:
-        The FlatBuffer: uint8 [N, H, W, 3] pixels 0..255 -> uint8 [N, classes], in steps of 1/256.
+        The FlatBuffer: uint8 [N, H, W, 3] pixels 0..255 -> uint8 [N, outputs], in steps of 1/256.
     """
     pooled, exact = (
         _predict(model, model.get_layer(name).output, photos) for name in (POOLED, FEATURES)
@@ -86,11 +96,31 @@ def convert_int8(model: keras.Model, photos: npt.NDArray[np.uint8]) -> bytes:
     draft = LiteRTModel(_quantise(trunk, photos[::4], tf.float32), workers=available_cores())
     (rough,) = draft(photos)
     slope, shift = _least_squares(rough, (exact - mean) / deviation)
-    level = _level(features, slope * scale, slope * offset + shift)
+    slope, shift = slope * scale, slope * offset + shift
+    level = _level(features, slope, shift)
     kernel, bias = model.get_layer(OUTPUT).get_weights()
-    head = keras.layers.Dense(len(bias), activation="softmax", name=OUTPUT)
-    levelled = keras.Model(rounded.inputs[0], head(level))
+    head = keras.layers.Dense(len(bias), name=OUTPUT)
+    logits = head(level)
+    if has_known(model):
+        score = score_in(model)
+        stretch = _LOUDER * deviation / score.deviation
+        move = _LOUDER * (mean - score.mean) / score.deviation
+        standardised = _level(features, stretch * slope, stretch * shift + move)
+        strangers = keras.layers.Dense(len(score.offset))
+        answers, known = answer_layers(logits, standardised, strangers(level), score)
+    else:
+        answers = keras.layers.Softmax()(logits)
+    levelled = keras.Model(rounded.inputs[0], answers)
     head.set_weights([kernel * deviation[:, None], bias + mean @ kernel])
+    if has_known(model):
+        strangers.set_weights(
+            [score.kernel * deviation[:, None], score.offset + mean @ score.kernel]
+        )
+        weights = score.weights.copy()
+        weights[DISTANCE] /= _LOUDER
+        known.set_weights([weights[:, None], np.array([score.bias], np.float32)])
+    if others is not None:
+        photos = np.concatenate([photos, others])
     return _quantise(levelled, photos, tf.uint8)
 
 

@@ -31,16 +31,17 @@ def write_saved_model(model: keras.Model, metadata: Metadata, path: Path) -> Non
     N is at least 1. Both give a dict. The rows of a photo that cannot be read are zeros and empty
     names (JSON has no NaN, and the probabilities of a real photo add up to 1):
 
-        probabilities    float32 [N, classes], in the order of the labels
+        probabilities    float32 [N, classes], in the order of the labels; a last column is of
+                         photos of none of them, where the model has that
         classes          string [N, 5], the likeliest names, the likeliest first
         scores           float32 [N, 5], their probabilities
 
     Args:
-        model: pixels float32 [N, height, width, 3] 0..255 -> probabilities float32 [N, classes].
+        model: pixels float32 [N, height, width, 3] 0..255 -> probabilities float32 [N, outputs].
         metadata: Its labels and provenance.
         path: The folder of the SavedModel. TensorFlow Serving wants it to be called by a number.
     """
-    module = _Answers(model, metadata.labels)
+    module = _Answers(model, metadata.outputs)
     with atomic_replace(path) as temporary:
         tf.saved_model.save(module, str(temporary), signatures=module.signatures())
         add_to_saved_model(temporary, with_variant(metadata, "SavedModel"))

@@ -17,12 +17,18 @@ from keras_flowers.export.int8 import convert_int8
 from keras_flowers.export.provenance import describe, with_variant
 from keras_flowers.files import atomic_replace
 from keras_flowers.training import data, tflite
+from keras_flowers.training.drawings import EACH, draw_pictures
+from keras_flowers.training.known import has_known
 from keras_flowers.training.run_directory import Run
+from keras_flowers.training.sources.source import UNKNOWN
 
 CALIBRATION_PHOTOS = 200
 """Training photos from which int8 learns the range of every tensor. TensorFlow's guide asks for
 "around 100-500 samples"; on the validation photos, int8 from 200 agrees with the Keras model a
 little more often than from 100 (99.2 to 98.9 %), as often as from 400 or more."""
+
+CALIBRATION_OTHERS = 32
+"""Pictures of none of the classes from which int8 learns the range of what tells them."""
 
 
 def write_tflite(
@@ -52,7 +58,8 @@ def write_tflite(
     if variant == "int8":
         _, height, width, _ = model.input_shape
         photos, facts["calibrated_on"] = _calibration_photos(run, (height, width), data_dir)
-        content = convert_int8(model, photos)
+        others = _others(run, (height, width), data_dir) if has_known(model) else None
+        content = convert_int8(model, photos, others)
     elif variant == "float16":
         converter = tflite.converter_for(model, batch_size=None)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -69,6 +76,19 @@ def write_tflite(
             name=f"{run.name} {variant}",
             description=describe(metadata),
         )
+
+
+def _others(run: Run, size: tuple[int, int], data_dir: str | None) -> npt.NDArray[np.uint8]:
+    """Pictures of none of the classes, at most `CALIBRATION_OTHERS`: the run's own, or drawn."""
+    split = str(run.metadata.provenance.get("trained_on", {}).get("split"))
+    photos = run.photos(split, data_dir)
+    if not photos.unknown_count:
+        return draw_pictures(size)[:: 8 * EACH // CALIBRATION_OTHERS]
+    unknown = photos.of_split(UNKNOWN)
+    step = max(unknown.count // CALIBRATION_OTHERS, 1)
+    some = dataclasses.replace(unknown, records=unknown.records.shard(step, 0))
+    batches = data.pixels(some, size).as_numpy_iterator()
+    return np.concatenate([batch for batch, _ in batches])[:CALIBRATION_OTHERS]
 
 
 def _calibration_photos(

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 import flatbuffers
 import numpy as np
 
+from keras_flowers.inference.doubt import NONE
 from keras_flowers.inference.flowers import flower_named
 from keras_flowers.inference.metadata import LABELS_MEMBER, Metadata, add_to_archive
 
@@ -96,7 +97,7 @@ def write(path: Path, content: bytes, metadata: Metadata, *, name: str, descript
         name: The model's name.
         description: What it does, was trained on, and how well it does.
     """
-    scientific = _scientific_names(metadata.labels)
+    scientific = _scientific_names(metadata.outputs)
     tables = _tables(metadata, name, description, has_scientific=scientific is not None)
     path.write_bytes(_with_entry(content, tables))
     add_to_archive(path, metadata)
@@ -108,9 +109,13 @@ def write(path: Path, content: bytes, metadata: Metadata, *, name: str, descript
 
 
 def _scientific_names(labels: Sequence[str]) -> list[str] | None:
-    flowers = [flower_named(label) for label in labels]
-    names = [flower.scientific_name for flower in flowers if flower is not None]
-    return names if len(names) == len(labels) else None
+    names = []
+    for label in labels:
+        flower = flower_named(label)
+        if flower is None and label != NONE:
+            return None
+        names.append(flower.scientific_name if flower else label)
+    return names
 
 
 def _tables(metadata: Metadata, name: str, description: str, *, has_scientific: bool) -> bytes:

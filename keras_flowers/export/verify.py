@@ -133,7 +133,15 @@ def _compare_all(
         # Of the SavedModel, too, where it is what the others are compared with.
         compared = [artifact, *(one for one in artifacts if one.name in references)]
         counts = np.array(in_graph) | (not any(one.in_graph_only for one in compared))
-        row = _measure(artifact, joined, best.name, np.array(labels), counts, first)
+        row = _measure(
+            artifact,
+            joined,
+            best.name,
+            np.array(labels),
+            counts,
+            first,
+            len(best.metadata.labels),
+        )
         if artifact.name not in references:
             base = best.metadata.provenance.get("base")
             rows.append(dataclasses.replace(row, bounds=_bounds(artifact, row, base)))
@@ -173,7 +181,7 @@ def _load(
     )
 
     best = versions[0]
-    labels = best.metadata.labels
+    labels = best.metadata.outputs
     loaded = [
         list(version.load(version.path, version.name, labels, version.limits))
         for version in versions
@@ -278,6 +286,7 @@ def _measure(
     labels: npt.NDArray[Any],
     counts: npt.NDArray[np.bool_],
     first: Batch,
+    classes: int,
 ) -> Row:
     """Measures an artifact; of its own reading, only on the photos that count."""
     answer, reference = answers[artifact.name], answers[best]
@@ -291,8 +300,11 @@ def _measure(
     assert best_final is not None
     counts = counts[: len(final)]
     labelled = np.flatnonzero(counts & (labels[: len(final)] >= 0))
-    correct = int(top_k_correct(final[labelled], labels[labelled], 1).sum())
-    best_correct = int(top_k_correct(best_final[labelled], labels[labelled], 1).sum())
+    # Of the classes alone: how often a photo is none of them is compared, not scored.
+    correct, best_correct = (
+        int(top_k_correct(one[labelled, :classes], labels[labelled], 1).sum())
+        for one in (final, best_final)
+    )
     return Row(
         name=artifact.name,
         reference=compared,

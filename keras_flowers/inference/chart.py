@@ -25,6 +25,7 @@ from PIL import ExifTags, Image
 
 from keras_flowers import files
 from keras_flowers.errors import UserError
+from keras_flowers.inference.doubt import Answer
 from keras_flowers.inference.flowers import flower_named
 from keras_flowers.inference.fonts import FONT, drawable
 from keras_flowers.inference.formats import CHART_SOFTWARE
@@ -92,8 +93,10 @@ def _default_style() -> Iterator[None]:
 
 
 @_default_style()
-def draw_prediction(photo: Image.Image, top: Sequence[tuple[str, float]]) -> Figure:
-    """Draws a photo, titled with the likeliest flower's name, beside a bar for each name in `top`.
+def draw_prediction(
+    photo: Image.Image, top: Sequence[tuple[str, float]], answer: Answer | None = None
+) -> Figure:
+    """Draws a photo, titled with the answer, beside a bar for each name in `top`.
 
     The figure grows with the photo's shape and with the names; nothing is cut.
 
@@ -101,15 +104,19 @@ def draw_prediction(photo: Image.Image, top: Sequence[tuple[str, float]]) -> Fig
         photo: In mode "RGB".
         top: Names with their probabilities 0..1, the likeliest first, at least one
             (`Prediction.top`). More than about ten are hard to read.
+        answer: What is said of it (`Prediction.answer`); None: the likeliest name.
     """
     photo_width, photo_height = _photo_size(photo)
     figure = _new_figure(1, 1)
     # Left: name, scientific name, photo.
-    name = top[0][0]
-    flower = flower_named(name)
-    lines = [(_wrapped(name, max(18, int(photo_width * 6.5))), {"size": _TITLE_SIZE, **_BOLD})]
+    title = top[0][0] if answer is None else answer.text
+    flower = flower_named(title)  # what is in doubt is not called by one
+    characters = max(18, int(photo_width * 6.5))
+    lines = [(_wrapped(title, characters), {"size": _TITLE_SIZE, **_BOLD})]
     if flower:
         lines.append((flower.scientific_name, {"size": _TEXT_SIZE, **_FAINT_ITALIC}))
+    if answer is not None and answer.warning:
+        lines.append((_wrapped(answer.warning, round(1.6 * characters)), {"size": _TEXT_SIZE}))
     sizes = [_size(figure, text, **style) for text, style in lines]
     left_width = max(photo_width, *(width for width, _ in sizes))
     head_height = sum(height + _LINE_GAP for _, height in sizes)

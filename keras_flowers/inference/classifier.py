@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference.ahead import read_ahead
+from keras_flowers.inference.doubt import Thresholds
 from keras_flowers.inference.image import (
     Photo,
     as_file,
@@ -24,7 +25,7 @@ from keras_flowers.inference.image import (
 )
 from keras_flowers.inference.metadata import Metadata, read_metadata
 from keras_flowers.inference.models import PredictFn, load_keras_file, load_saved_model, load_tflite
-from keras_flowers.inference.prediction import Prediction
+from keras_flowers.inference.prediction import Prediction, Probabilities
 from keras_flowers.inference.scaling import Scale
 from keras_flowers.inference.text import refuse_url
 from keras_flowers.system import available_cores
@@ -58,7 +59,8 @@ class Classifier:
     Attributes:
         metadata: Labels, provenance.
         image_size: Height and width in pixels of the model's input.
-        probabilities: pixels [N, height, width, 3], 0..255 -> float32 [N, classes].
+        outputs: pixels [N, height, width, 3], 0..255 -> float32 [N, outputs], as the model gives
+            them: of the classes, and in a last column of none of them, where it has that.
         origin: Where it was loaded from; None for one that was put together otherwise.
         load_insides: Loads what explains its answers exactly; gives None where nothing does.
 
@@ -71,7 +73,7 @@ class Classifier:
 
     metadata: Metadata
     image_size: tuple[int, int]
-    probabilities: PredictFn
+    outputs: PredictFn
     origin: _Origin | None = None
     load_insides: Callable[[], Insides | None] = lambda: None
 
@@ -79,6 +81,31 @@ class Classifier:
     def labels(self) -> tuple[str, ...]:
         """The name of each class, in the order of the probabilities."""
         return self.metadata.labels
+
+    @property
+    def thresholds(self) -> Thresholds | None:
+        """From where on an answer is given; None for a model without doubt."""
+        return None if self.metadata.doubt is None else self.metadata.doubt.thresholds
+
+    def probabilities(self, pixels: npt.NDArray[Any]) -> Probabilities:
+        """Which class it is, if it is one of them: each row adds up to 1.
+
+        Args:
+            pixels: uint8 or float32 [N, height, width, 3], RGB, 0..255, of `image_size`.
+
+        Returns:
+            float32 [N, classes].
+        """
+        return self._divided(self.outputs(pixels))[0]
+
+    def _divided(self, outputs: Probabilities) -> tuple[Probabilities, Probabilities | None]:
+        """Probabilities [N, classes] of the classes alone, and `known` [N] where there is one."""
+        if self.metadata.doubt is None:
+            return outputs, None
+        named = outputs[:, :-1]
+        # Zeros, where 8 bits are sure that it is none of them: then all are as likely.
+        named = np.where(named.any(axis=1, keepdims=True), named, 1)
+        return named / named.sum(axis=1, keepdims=True), 1 - outputs[:, -1]
 
     def predict(self, photo: Photo) -> Prediction:
         """Names the flower in a photo.
@@ -209,7 +236,7 @@ class Classifier:
                 f"pixels have the shape {pixels.shape}; expected (N, {height}, {width}, 3): "
                 "resize first, or give predict() the file"
             )
-        rows = self.probabilities(checked_pixels(pixels, max_value=max_value))
+        rows = self.outputs(checked_pixels(pixels, max_value=max_value))
         for row in rows:
             # Wide, since a quantised model rounds each of many small ones. NaN fails it too.
             if not (row.min() >= -0.01 and abs(float(row.sum()) - 1) < 0.5):
@@ -217,7 +244,35 @@ class Classifier:
                     f"the model gives no probabilities: for a photo they are {row.min():.3g} to "
                     f"{row.max():.3g} and add up to {row.sum():.3g}, not to 1; export it again"
                 )
-        return [Prediction(self.labels, row, classifier=self) for row in rows]
+        probabilities, known = self._divided(rows)
+        return [
+            Prediction(
+                self.labels,
+                row,
+                known=None if known is None else float(known[number]),
+                doubt=self.metadata.doubt,
+                classifier=self,
+            )
+            for number, row in enumerate(probabilities)
+        ]
+
+    def with_thresholds(self, changes: Mapping[str, float]) -> Classifier:
+        """The same classifier, which says something from other thresholds on.
+
+        Args:
+            changes: Some of `known`, `sure` and `group`, each 0..1; see `doubt.Thresholds`.
+
+        Raises:
+            UserError: There is no such threshold, or the model knows no doubt.
+        """
+        doubt = self.metadata.doubt
+        if doubt is None:
+            raise UserError(
+                "the model does not say how likely a photo shows one of its classes, so it has no "
+                "thresholds; train it again, or fit them: keras-flowers doubt RUN"
+            )
+        doubt = dataclasses.replace(doubt, thresholds=doubt.thresholds.but(changes))
+        return dataclasses.replace(self, metadata=dataclasses.replace(self.metadata, doubt=doubt))
 
     def with_labels(self, labels: tuple[str, ...]) -> Classifier:
         """The same classifier with other names for its classes, in the same order."""
@@ -236,7 +291,8 @@ class Classifier:
     def __reduce__(self) -> tuple[Any, ...]:
         if self.origin is None:
             raise TypeError("only what load_classifier() gave can be pickled: as path and options")
-        return _load_again, (self.origin, self.labels)
+        thresholds = None if self.thresholds is None else dataclasses.asdict(self.thresholds)
+        return _load_again, (self.origin, self.labels, thresholds)
 
 
 def load_classifier(
@@ -285,20 +341,23 @@ def load_classifier(
         raise UserError(
             f"{path} says it takes {metadata.image_size} pixels but takes {model.image_size}"
         )
-    if model.classes != len(metadata.labels):
+    if model.classes != len(metadata.outputs):
         raise UserError(
-            f"{path} is not a classifier of its {len(metadata.labels)} labels: "
+            f"{path} is not a classifier of its {len(metadata.outputs)} labels: "
             f"it gives {model.classes} values a photo"
         )
     origin = _Origin(path.absolute(), workers, threads, scale)
-    return Classifier(metadata, model.image_size, model.probabilities, origin, model.load_insides)
+    return Classifier(metadata, model.image_size, model.outputs, origin, model.load_insides)
 
 
-def _load_again(origin: _Origin, labels: tuple[str, ...]) -> Classifier:
+def _load_again(
+    origin: _Origin, labels: tuple[str, ...], thresholds: Mapping[str, float] | None
+) -> Classifier:
     classifier = load_classifier(
         origin.path, workers=origin.workers, threads=origin.threads, scale=origin.scale
     )
-    return classifier.with_labels(labels)
+    classifier = classifier.with_labels(labels)
+    return classifier if thresholds is None else classifier.with_thresholds(thresholds)
 
 
 def _model_at(path: Path) -> Path:

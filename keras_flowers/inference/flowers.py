@@ -36,6 +36,7 @@ geranium, the lilac hibiscus and the Mexican sunflower.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
 Rank: TypeAlias = Literal["species", "hybrid", "cultivar group", "genus", "family"]
@@ -56,6 +57,15 @@ class Flower(NamedTuple):
     scientific_name: str
     rank: Rank
     family: str
+
+    @property
+    def genus(self) -> str:
+        """Its genus; "" where only the family is known.
+
+        >>> FLOWERS[67].genus, FLOWERS[98].genus
+        ('Iris', '')
+        """
+        return "" if self.rank == "family" else self.scientific_name.split()[0]
 
 
 FLOWERS: tuple[Flower, ...] = (
@@ -174,6 +184,91 @@ FLOWERS: tuple[Flower, ...] = (
     Flower("blackberry lily", "Iris domestica", "species", "Iridaceae"),
 )
 """The classes in TFDS's order: `FLOWERS[i]` is class `i`, counted from 0."""
+
+FAMILY_NAMES: Mapping[str, str] = {
+    "Acanthaceae": "acanthus",
+    "Alstroemeriaceae": "Peruvian lily",
+    "Amaranthaceae": "amaranth",
+    "Amaryllidaceae": "amaryllis",
+    "Apiaceae": "carrot",
+    "Apocynaceae": "dogbane",
+    "Araceae": "arum",
+    "Asparagaceae": "asparagus",
+    "Asteraceae": "daisy",
+    "Bignoniaceae": "trumpet creeper",
+    "Brassicaceae": "cabbage",
+    "Bromeliaceae": "pineapple",
+    "Campanulaceae": "bellflower",
+    "Cannaceae": "canna",
+    "Caprifoliaceae": "honeysuckle",
+    "Caryophyllaceae": "pink",
+    "Colchicaceae": "autumn crocus",
+    "Convolvulaceae": "bindweed",
+    "Ericaceae": "heath",
+    "Euphorbiaceae": "spurge",
+    "Fabaceae": "pea",
+    "Gentianaceae": "gentian",
+    "Geraniaceae": "cranesbill",
+    "Iridaceae": "iris",
+    "Lamiaceae": "mint",
+    "Liliaceae": "lily",
+    "Magnoliaceae": "magnolia",
+    "Malvaceae": "mallow",
+    "Nelumbonaceae": "lotus",
+    "Nyctaginaceae": "four o'clock",
+    "Nymphaeaceae": "water lily",
+    "Onagraceae": "evening primrose",
+    "Orchidaceae": "orchid",
+    "Papaveraceae": "poppy",
+    "Passifloraceae": "passion flower",
+    "Plantaginaceae": "plantain",
+    "Polemoniaceae": "phlox",
+    "Primulaceae": "primrose",
+    "Proteaceae": "protea",
+    "Ranunculaceae": "buttercup",
+    "Rosaceae": "rose",
+    "Solanaceae": "nightshade",
+    "Strelitziaceae": "bird of paradise",
+    "Theaceae": "tea",
+    "Tropaeolaceae": "nasturtium",
+    "Violaceae": "violet",
+    "Zingiberaceae": "ginger",
+}
+"""What the families are called in English: `Asteraceae` is the `daisy` family."""
+
+DEADLY_GENERA: frozenset[str] = frozenset(
+    {
+        "Abrus",
+        "Aconitum",
+        "Actaea",
+        "Adenium",
+        "Atropa",
+        "Brugmansia",
+        "Cerbera",
+        "Cicuta",
+        "Colchicum",
+        "Conium",
+        "Convallaria",
+        "Daphne",
+        "Datura",
+        "Delphinium",
+        "Digitalis",
+        "Gloriosa",
+        "Helleborus",
+        "Hyoscyamus",
+        "Laburnum",
+        "Nerium",
+        "Oenanthe",
+        "Ricinus",
+        "Taxus",
+        "Thevetia",
+        "Veratrum",
+    }
+)
+"""Genera with species of which people have died: not those of our classes alone, so that classes of
+one's own are covered, too. From general reference; Nelson, Shih and Balick, "Handbook of Poisonous
+and Injurious Plants" (2nd ed., 2007), is where to look them up, which was not done one by one.
+A genus that is missing here is not said to be harmless."""
 
 FLOWER_NAMES: tuple[str, ...] = tuple(flower.name for flower in FLOWERS)
 """The common names in TFDS's order."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_flowers.errors import UserError, reason_of
+from keras_flowers.inference.doubt import NONE, Doubt, read_doubt
 from keras_flowers.inference.labels import format_labels, parse_labels
 from keras_flowers.inference.scaling import read_standard_metadata
 
@@ -30,6 +31,8 @@ LABELS_MEMBER = "labels.txt"
 PROVENANCE_MEMBER = "keras_flowers.json"
 SAVED_MODEL_FOLDER = "assets.extra"
 
+_DOUBT = "doubt"  # in the provenance member
+
 MAX_SIDE = 4096
 """Models with larger inputs, in pixels, are refused: no photo is read for them."""
 
@@ -41,16 +44,25 @@ class Metadata:
     """Labels, image size and provenance of a model.
 
     Attributes:
-        labels: The name of each class, in the order of the model's outputs.
+        labels: The name of each class, in the order of the model's outputs; without that of a last
+            one for photos of none of them.
         image_size: Height and width in pixels to which the whole photo is squashed, or None where
             the file does not say (a `.tflite` that other tools wrote).
         provenance: JSON-ready facts: package version, base, data set and splits, how many photos
             it was trained on, test accuracy, seed, date.
+        doubt: What is said of doubtful answers, where the model's last output is for photos of
+            none of its classes; None: it has no such output.
     """
 
     labels: tuple[str, ...]
     image_size: tuple[int, int] | None
     provenance: dict[str, Any] = field(default_factory=dict)
+    doubt: Doubt | None = None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The name of each of the model's outputs: the labels, and `NONE` where it has doubt."""
+        return self.labels if self.doubt is None else (*self.labels, NONE)
 
     def members(self) -> dict[str, str]:
         """The files that carry this, by name: UTF-8 text."""
@@ -62,8 +74,11 @@ class Metadata:
             },
             **self.provenance,
         }
+        if self.doubt is not None:
+            content[_DOUBT] = self.doubt.as_dict()
         return {
-            LABELS_MEMBER: format_labels(self.labels),
+            # Of every output, so that others' code shows "none of these", too.
+            LABELS_MEMBER: format_labels(self.outputs),
             PROVENANCE_MEMBER: json.dumps(content, indent=2, ensure_ascii=False) + "\n",
         }
 
@@ -109,6 +124,14 @@ def read_metadata(path: Path) -> Metadata:
         height, width = provenance.pop("image")["size"]
         if not (0 < int(height) <= MAX_SIDE and 0 < int(width) <= MAX_SIDE):
             raise ValueError(f"image size {height} x {width}")
+        doubt = read_doubt(provenance.pop(_DOUBT)) if _DOUBT in provenance else None
+        if doubt is not None:
+            *labels_list, last = labels
+            if last != NONE or not labels_list:
+                raise ValueError(f"the last class is {last!r}, not {NONE!r}")
+            if any(number >= len(labels_list) for one in doubt.groups for number in one.classes):
+                raise ValueError("a group has classes that are not there")
+            labels = tuple(labels_list)
     except (
         ValueError,
         TypeError,
@@ -121,7 +144,7 @@ def read_metadata(path: Path) -> Metadata:
         raise UserError(
             f"the {PROVENANCE_MEMBER} inside {path} is damaged ({reason}); export the model again"
         ) from None
-    return Metadata(labels, (int(height), int(width)), provenance)
+    return Metadata(labels, (int(height), int(width)), provenance, doubt)
 
 
 def _read_archive(path: Path) -> dict[str, bytes]:

@@ -39,13 +39,13 @@ class Model(NamedTuple):
     """What a model file holds.
 
     Attributes:
-        probabilities: pixels [N, height, width, 3], 0..255 -> float32 [N, classes].
+        outputs: pixels [N, height, width, 3], 0..255 -> float32 [N, classes]: probabilities.
         image_size: Height and width of its input in pixels.
         classes: How many probabilities it gives for a photo.
         load_insides: Loads what explains its answers; gives None where it is not built like ours.
     """
 
-    probabilities: PredictFn
+    outputs: PredictFn
     image_size: tuple[int, int]
     classes: int
     load_insides: Callable[[], Insides | None] = lambda: None

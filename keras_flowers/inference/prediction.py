@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_flowers.errors import UserError
+from keras_flowers.inference.doubt import Answer, Doubt, answer
 from keras_flowers.inference.image import Photo, read_photo
 from keras_flowers.inference.text import percent
 
@@ -29,9 +30,13 @@ class Prediction:
 
     Attributes:
         labels: The name of each class.
-        probabilities: float32 [classes], sums to 1, in the order of `labels`.
+        probabilities: float32 [classes], sums to 1, in the order of `labels`: which it is, if it
+            is one of them.
         photo: What was named, where it is at hand.
         classifier: What named it, where a classifier did.
+        known: How likely the photo shows one of the classes at all, 0..1; None where the model
+            does not say.
+        doubt: Thresholds and groups of the model, where it has them.
 
     >>> import numpy as np
     >>> prediction = Prediction(("daisy", "rose"), np.array([0.2, 0.8], np.float32))
@@ -46,6 +51,8 @@ class Prediction:
     probabilities: Probabilities
     photo: Photo | None = field(default=None)
     classifier: Classifier | None = field(default=None)
+    known: float | None = None
+    doubt: Doubt | None = None
 
     @functools.cached_property
     def evidence(self) -> Evidence:
@@ -80,6 +87,22 @@ class Prediction:
         """The likeliest flower's probability, 0..1."""
         return self.top(1)[0][1]
 
+    @property
+    def answer(self) -> Answer:
+        """What is to be said: a name, two, a group of plants, or that it is none of these.
+
+        >>> import numpy as np
+        >>> from keras_flowers.inference.doubt import Doubt, Thresholds
+        >>> doubt = Doubt(Thresholds(known=0.4, sure=0.7, group=0.9))
+        >>> row = np.array([0.3, 0.6, 0.1], np.float32)
+        >>> for known in (0.9, 0.1):
+        ...     prediction = Prediction(("rose", "azalea", "lotus"), row, known=known, doubt=doubt)
+        ...     print(prediction.answer)
+        perhaps an azalea (60.0%) or a rose (30.0%)
+        none of the 3 flowers this model knows; most like: azalea, rose, lotus
+        """
+        return answer(self.top(), self.known, self.doubt, self.labels, self.probabilities.tolist())
+
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """The `k` likeliest names with their probabilities, the likeliest first."""
         # Stable: of two equal probabilities the class with the lower index comes first.
@@ -87,9 +110,10 @@ class Prediction:
         return [(self.labels[i], float(self.probabilities[i])) for i in order]
 
     def __str__(self) -> str:
-        top = self.top()
+        top, said = self.top(), self.answer
         width = max(len(name) for name, _ in top)
-        return "\n".join(f"{name:<{width}}  {percent(each):>6}" for name, each in top)
+        head = [] if said.kind == "name" and not said.warning else [str(said)]
+        return "\n".join([*head, *(f"{name:<{width}}  {percent(each):>6}" for name, each in top)])
 
     def __repr__(self) -> str:
         names = [f"{name} {percent(each)}" for name, each in self.top(3)]
@@ -109,7 +133,7 @@ class Prediction:
         except UserError:  # deleted meanwhile
             return None
         file = io.BytesIO()
-        chart.write_png(chart.draw_prediction(picture, self.top()), file)
+        chart.write_png(chart.draw_prediction(picture, self.top(), self.answer), file)
         return file.getvalue()
 
     def _repr_html_(self) -> str | None:
@@ -121,4 +145,8 @@ class Prediction:
             f"<tr><td>{html.escape(name)}</td><td>{percent(each)}</td></tr>"
             for name, each in self.top()
         )
-        return f"<table>{rows}</table>"
+        said = self.answer
+        head = (
+            "" if said.kind == "name" and not said.warning else f"<p>{html.escape(str(said))}</p>"
+        )
+        return f"{head}<table>{rows}</table>"

@@ -75,9 +75,7 @@ class FeatureExtractor:
             UserError: A feature is not a finite number.
         """
         names = _names(photos)
-        # In an order that the content decides: the same photos give the same training, from
-        # whatever source and in whatever order they come.
-        order = np.argsort(names, kind="stable")
+        order = stored_order(photos)
         in_order = [names[number] for number in order]
         keys = {view: self._key(photos, view, mixup) for view in views}
         cached = {view: self._cache.read(key, names) for view, key in keys.items()}
@@ -92,6 +90,23 @@ class FeatureExtractor:
         labels = photos.label_numbers[order]
         weights = None if photos.weights is None else photos.weights[order]
         return CachedFeatures([rows for rows in read if rows is not None], labels, weights=weights)
+
+    def features_of(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """The features of pictures that are no photos of a data set; nothing is cached.
+
+        Args:
+            pixels: uint8 [N, H, W, 3], 0..255, of the trunk's size.
+
+        Returns:
+            float32 [N, ...].
+        """
+        at_a_time = photos_at_a_time(self._size, 1)
+        run = self._engine[0]
+        parts = [
+            np.asarray(run(pixels[start : start + at_a_time]), np.float32)
+            for start in range(0, len(pixels), at_a_time)
+        ]
+        return np.concatenate(parts)
 
     def _key(self, photos: LabelledPhotos, view: int, mixup: bool) -> Key:
         return {
@@ -200,6 +215,15 @@ def digest_of(network: keras.Model) -> str:
     for weight in network.weights:
         digest.update(np.asarray(weight).tobytes())
     return digest.hexdigest()
+
+
+def stored_order(photos: LabelledPhotos) -> npt.NDArray[np.intp]:
+    """The order in which `FeatureExtractor.features` gives photos: int [N], their numbers.
+
+    The content decides it: the same photos give the same training, from whatever source and in
+    whatever order they come.
+    """
+    return np.argsort(_names(photos), kind="stable")
 
 
 def _names(photos: LabelledPhotos) -> list[str]:

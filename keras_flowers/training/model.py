@@ -199,7 +199,7 @@ def build_head(tail: keras.Model, dropout: float, seed: int) -> keras.Model:
 def logits_of(model: keras.Model) -> keras.Model:
     """The model without its softmax: pixels -> logits [N, classes]."""
     layer = model.get_layer(OUTPUT)
-    logits = keras.layers.Dense(model.output_shape[-1], name="logits")
+    logits = keras.layers.Dense(layer.units, name="logits")
     features = model.get_layer(FEATURES).output
     logits_model = keras.Model(model.inputs[0], logits(features), name="logits_model")
     logits.set_weights(layer.get_weights())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from keras_flowers.inference.doubt import Doubt
 from keras_flowers.training.config import ResolvedConfig
 from keras_flowers.training.run_directory import Run
 
@@ -23,6 +24,7 @@ class TrainResult:
         trained_on: What it learned from: `split` and the number of `photos`.
         scores: By split expression: validation, where it was not learned from, and test.
         temperature: By which the logits of the model are divided.
+        doubt: What is said of doubtful answers; None where the model could learn no doubt.
         seconds: How long it took.
     """
 
@@ -31,6 +33,7 @@ class TrainResult:
     trained_on: dict[str, Any]
     scores: dict[str, Scores]
     temperature: float
+    doubt: Doubt | None
     seconds: float
 
 
@@ -41,8 +44,12 @@ class Splits(NamedTuple):
         train: To learn from.
         validation: To choose on; None where they are among those that are learned from.
         test: To score once, at the end.
+        unknown: Photos of none of the classes, to learn doubt from; None where there are none.
+        validation_unknown: The same to choose on, of other sources.
     """
 
     train: LabelledPhotos
     validation: LabelledPhotos | None
     test: LabelledPhotos
+    unknown: LabelledPhotos | None = None
+    validation_unknown: LabelledPhotos | None = None

@@ -198,14 +198,15 @@ class Run:
         """Loads the Keras model.
 
         Returns:
-            pixels float32 [N, H, W, 3] 0..255 -> probabilities float32 [N, classes].
+            pixels float32 [N, H, W, 3] 0..255 -> probabilities float32 [N, outputs]: of the
+            classes, and of none of them where the model has doubt.
 
         Raises:
             UserError: It cannot be loaded, or is no classifier of its labels.
         """
         metadata = self.metadata
         model = load_keras(self.model_path)
-        expected = ((None, *(metadata.image_size or ()), 3), (None, len(metadata.labels)))
+        expected = ((None, *(metadata.image_size or ()), 3), (None, len(metadata.outputs)))
         if (model.input_shape, model.output_shape) != expected:
             raise UserError(
                 f"{self.model_path} takes {model.input_shape} and gives {model.output_shape}, its "

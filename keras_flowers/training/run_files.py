@@ -50,11 +50,13 @@ def write_run(result: TrainResult, model: keras.Model, splits: Splits, history: 
         "seed": asked.seed,
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
     }
-    metadata = Metadata(train.labels, (config.image_size, config.image_size), provenance)
+    size = (config.image_size, config.image_size)
+    metadata = Metadata(train.labels, size, provenance, result.doubt)
     found = {
         "trained_on": result.trained_on,
         "scores": scores,
         "temperature": result.temperature,
+        "doubt": None if result.doubt is None else result.doubt.as_dict(),
         "seconds": round(result.seconds, 1),
     }
     with atomic_replace_all(result.run.folder, last=result.run.metrics_path.name) as folder:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from keras_flowers.errors import UserError
 from keras_flowers.files import exclusive_lock
+from keras_flowers.inference.doubt import Doubt, groups_of, is_deadly
 from keras_flowers.system import import_tensorflow
 from keras_flowers.training.config import ResolvedConfig, TrainConfig
 from keras_flowers.training.result import Splits, TrainResult
@@ -91,9 +92,10 @@ def _train(config: TrainConfig, run: Run) -> TrainResult:
         head = head._replace(validation=_validation_features(splits, extractor))
     temperature = _calibrate(config, model, head)
     scores = _score(splits, model, head, extractor)
+    model, doubt = add_doubt(config, splits, model, extractor, run)
     seconds = time.monotonic() - started
     trained_on = {"split": splits.train.split, "photos": splits.train.count}
-    result = TrainResult(run, resolved, trained_on, scores, temperature, seconds)
+    result = TrainResult(run, resolved, trained_on, scores, temperature, doubt, seconds)
     write_run(result, model, splits, history)
     return result
 
@@ -106,6 +108,7 @@ def open_splits(config: TrainConfig) -> Splits:
     """
     from keras_flowers.training import data
     from keras_flowers.training.sources import open_photos
+    from keras_flowers.training.sources.source import UNKNOWN
 
     wanted = (config.train_split, config.validation_split, config.test_split)
     cache_dir = config.cache_folder
@@ -129,10 +132,13 @@ def open_splits(config: TrainConfig) -> Splits:
             "from; its score would be worth nothing"
         )
     to_choose_on = None if data.overlap(train, validation) else validation
+    unknown = train.of_split(UNKNOWN) if train.unknown_count else None
+    unknown_to_choose_on = None
     if config.validation_data:
         more = _open_validation_data(config, train, test)
         to_choose_on = more if to_choose_on is None else to_choose_on.joined_with(more)
-    return Splits(train, to_choose_on, test)
+        unknown_to_choose_on = more.of_split(UNKNOWN) if more.unknown_count else None
+    return Splits(train, to_choose_on, test, unknown, unknown_to_choose_on)
 
 
 def _open_validation_data(
@@ -302,6 +308,36 @@ def _fine_tune(
         extractor_of=extractor_of,
         checkpoint=run.checkpoints / "fine_tune.npz",
     )
+
+
+def add_doubt(
+    config: TrainConfig,
+    splits: Splits,
+    model: keras.Model,
+    extractor: FeatureExtractor,
+    run: Run,
+) -> tuple[keras.Model, Doubt | None]:
+    """Fits how likely a photo shows one of the classes at all, where there is what that needs.
+
+    Args:
+        config: The settings of the training.
+        splits: Its photos.
+        model: pixels -> probabilities [N, C], calibrated.
+        extractor: Of its features.
+        run: Where its checkpoints are.
+
+    Returns:
+        pixels -> probabilities [N, C + 1] with what is said of doubtful answers; or `model` itself
+        and None.
+    """
+    from keras_flowers.training.doubt import fit_known
+
+    fitted = fit_known(model, splits, extractor, config, run.checkpoints)
+    if fitted is None:
+        return model, None
+    labels = splits.train.labels
+    deadly = tuple(number for number, label in enumerate(labels) if is_deadly(label))
+    return fitted.model, Doubt(fitted.thresholds, tuple(groups_of(labels)), deadly, fitted.facts)
 
 
 def _calibrate(config: TrainConfig, model: keras.Model, head: _Head) -> float:

@@ -2,6 +2,7 @@
 
 import { showBars } from './bars';
 import type { Classifier } from './classifier';
+import type { Said } from './doubt';
 import { find } from './elements';
 import { showProblem } from './gallery';
 import { texts } from './texts';
@@ -87,15 +88,15 @@ async function watch(page: Page): Promise<void> {
       // The model may be replaced while it looks.
       const answered = await classifier.classify(frame).catch(() => undefined);
       const isLive = live.getAttribute('aria-pressed') === 'true' && video.srcObject === stream;
-      if (answered && isLive) showLive(classifier.top(answered));
+      if (answered && isLive) showLive(classifier.top(answered), classifier.said(answered));
     }
     await pause;
   }
 }
 
-function showLive(top: ReturnType<Classifier['top']>): void {
+function showLive(top: ReturnType<Classifier['top']>, said?: Said): void {
   const name = find('live-name');
-  const headline = top.length ? texts.headline(top) : '';
+  const headline = said ? said.text + (said.warning && ` (${said.warning})`) : '';
   // The same text once more would be read out once more.
   if (name.textContent !== headline) name.textContent = headline;
   showBars(find('live-bars'), top);

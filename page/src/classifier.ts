@@ -1,5 +1,6 @@
 // A model in a worker of its own, as functions that the page can await.
 
+import { type Said, said } from './doubt';
 import type { Answered, ModelFacts, Photo, Reply, Request } from './messages';
 import { Problem } from './problem';
 import ModelWorker from './worker?worker&inline';
@@ -79,6 +80,12 @@ export class Classifier {
         scientificName: this.facts.scientificNames[place] ?? '',
         probability: probabilities[place],
       }));
+  }
+
+  /** The answer in words. */
+  said(answered: Answered): Said {
+    const { labels, doubt } = this.facts;
+    return said(this.top(answered), answered.probabilities, answered.known, doubt, labels);
   }
 
   close(): void {

@@ -3,6 +3,7 @@
 import { showBars } from './bars';
 import type { Classifier, Named } from './classifier';
 import { csvOf } from './csv';
+import type { Said } from './doubt';
 import { find, make } from './elements';
 import type { CaptureInfo } from './exif';
 import { Problem } from './problem';
@@ -23,6 +24,8 @@ interface Item {
   readonly row: HTMLLIElement;
   readonly button: HTMLButtonElement;
   top?: Named[];
+  said?: Said;
+  known?: number;
   taken?: CaptureInfo;
   problem?: Problem;
 }
@@ -54,7 +57,7 @@ export class Gallery {
   use(classifier: Classifier): void {
     this.classifier = classifier;
     for (const item of this.items) {
-      item.top = item.problem = undefined;
+      item.top = item.said = item.problem = undefined;
       this.describe(item);
     }
     this.waiting = [...this.items];
@@ -98,7 +101,11 @@ export class Gallery {
     this.onTheirWay++;
     try {
       const answered = await classifier.classify(item.file, THUMBNAIL);
-      if (this.classifier === classifier) item.top = classifier.top(answered, NAMES);
+      if (this.classifier === classifier) {
+        item.top = classifier.top(answered, NAMES);
+        item.said = classifier.said(answered);
+        item.known = answered.known;
+      }
       item.taken = answered.taken;
       if (answered.thumbnail) setThumbnail(item.button, answered.thumbnail);
     } catch (error) {
@@ -117,12 +124,13 @@ export class Gallery {
   }
 
   /** Writes what is known of a photo into its row. */
-  private describe({ button, top, problem }: Item): void {
+  private describe({ button, top, said, problem }: Item): void {
     const result = button.querySelector('.result') as HTMLElement;
     result.classList.toggle('problem', problem !== undefined);
-    if (top) {
-      const share = make('span', 'percent', texts.percent(top[0].probability));
-      result.replaceChildren(make('span', 'name', texts.headline(top)), share);
+    if (top && said) {
+      // What is in doubt says itself how likely it is.
+      const share = said.kind === 'name' ? texts.percent(top[0].probability) : '';
+      result.replaceChildren(make('span', 'name', said.text), make('span', 'percent', share));
     } else {
       result.textContent = problem ? texts.reason(problem) : texts.list.waiting;
     }
@@ -135,11 +143,12 @@ export class Gallery {
       this.shown = item;
       answer.hidden = true;
     }
-    const { file, top, problem } = item;
+    const { file, top, said, problem } = item;
     showProblem(problem ? texts.problem(file.name, problem) : '');
-    if (!top) return;
-    find('name').textContent = texts.headline(top);
-    find('scientific-name').textContent = top[0].scientificName;
+    if (!top || !said) return;
+    find('name').textContent = said.text;
+    find('scientific-name').textContent = said.kind === 'name' ? top[0].scientificName : '';
+    find('warning').textContent = said.warning;
     showBars(find('bars'), top);
     if (answer.hidden) {
       photo.src = URL.createObjectURL(file);
@@ -148,19 +157,21 @@ export class Gallery {
     }
   }
 
-  private report({ file, top }: Item): void {
+  private report({ file, said }: Item): void {
     const named = this.items.filter((item) => item.top).length;
     const failed = this.items.filter((item) => item.problem).length;
     const isAlone = this.items.length === 1;
-    const answered = top ? texts.answered(file.name, texts.headline(top)) : '';
+    const answered = said ? texts.answered(file.name, said.text) : '';
     status.textContent = isAlone ? answered : texts.naming(named, this.items.length, failed);
     status.classList.toggle('shown-below', isAlone);
   }
 
   private save(): void {
-    const table = this.items.map(({ file, top, taken, problem }) => ({
+    const table = this.items.map(({ file, top, said, known, taken, problem }) => ({
       photo: file.name,
       top: top ?? [],
+      known,
+      said,
       taken,
       error: problem ? texts.problem(file.name, problem) : '',
     }));

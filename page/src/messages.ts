@@ -12,8 +12,18 @@ export type Request =
   | { readonly id: number; readonly classify: Photo; readonly thumbnail: number }
   | { readonly id: number; readonly read: Blob };
 
+/** What a model says about its answers, where its last output is for photos of none of its classes. */
+export interface Doubt {
+  readonly thresholds: { readonly known: number; readonly sure: number; readonly group: number };
+  /** Genera before families. */
+  readonly groups: readonly { readonly name: string; readonly classes: readonly number[] }[];
+  /** Classes whose genus holds plants that have killed people. */
+  readonly deadly: readonly number[];
+}
+
 export interface ModelFacts {
   readonly labels: readonly string[];
+  readonly doubt: Doubt | undefined;
   /** In the order of the labels; empty where the model has none. */
   readonly scientificNames: readonly string[];
   readonly size: Size;
@@ -21,8 +31,12 @@ export interface ModelFacts {
 }
 
 export interface Answered {
-  /** Of each class, 0..1, in the order of the labels. */
+  /** What the model gives: of each class, 0..1, and of none of them where it has doubt. */
+  readonly outputs: Float32Array;
+  /** Of each class, in the order of the labels, if it is one of them: they add up to 1. */
   readonly probabilities: Float32Array;
+  /** How likely the photo shows one of the classes at all; undefined: the model does not say. */
+  readonly known: number | undefined;
   /** The photo, upright, no larger than asked for; only where it was. */
   readonly thumbnail?: ImageBitmap;
   /** When and where a file was taken. */

@@ -4,6 +4,7 @@
 // A field's number is its place in its table in `schema.fbs` of TFLite and in
 // `metadata_schema.fbs`, counted from 0; a union counts twice, for its type and its value.
 
+import type { Doubt } from './messages';
 import { Problem } from './problem';
 import type { Size } from './squash';
 import { readZip } from './zip';
@@ -24,6 +25,8 @@ export interface ModelFile {
   /** The bytes that the engine takes: as the file's, but with a batch of one. */
   readonly content: Uint8Array<ArrayBuffer>;
   readonly labels: readonly string[];
+  /** undefined: every output is one of the labels; else the last one is of none of them. */
+  readonly doubt: Doubt | undefined;
   /** Scientific names in the order of the labels; empty where the file has none. */
   readonly scientificNames: readonly string[];
   readonly size: Size;
@@ -83,14 +86,16 @@ async function read(content: Uint8Array<ArrayBuffer>): Promise<ModelFile> {
   }
 
   const members = await readZip(content, /\.(txt|json)$/);
-  const labels = lines(members.get('labels.txt') ?? members.get(described.labelFile));
+  const names = lines(members.get('labels.txt') ?? members.get(described.labelFile));
   const provenance = JSON.parse(members.get('keras_flowers.json') ?? '{}');
-  if (!labels.length) throw new Problem('model_without_labels');
+  if (!names.length) throw new Problem('model_without_labels');
   const classes = output.numbers(0).at(-1);
-  if (classes !== labels.length) {
-    throw new Problem('model_of_other_kind', `${labels.length} names, ${classes} values`);
+  if (classes !== names.length) {
+    throw new Problem('model_of_other_kind', `${names.length} names, ${classes} values`);
   }
-  const scientificNames = lines(members.get(described.scientificFile));
+  const doubt: Doubt | undefined = provenance.doubt;
+  const labels = doubt ? names.slice(0, -1) : names;
+  const scientificNames = lines(members.get(described.scientificFile)).slice(0, labels.length);
   const isOurs = provenance.image !== undefined;
   if (!isOurs && type === FLOAT32 && !described.scaling) {
     throw new Problem('model_of_other_kind', 'no NormalizationOptions');
@@ -99,6 +104,7 @@ async function read(content: Uint8Array<ArrayBuffer>): Promise<ModelFile> {
   return {
     content,
     labels,
+    doubt,
     scientificNames: scientificNames.length === labels.length ? scientificNames : [],
     size: [height, width],
     name: described.name,

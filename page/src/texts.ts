@@ -55,12 +55,22 @@ export const texts = {
   update: 'A new version is ready: load it',
   licences: 'Licences',
 
-  /**
-   * What stands above a photo. Here belongs what is said of an answer that is in doubt.
-   *
-   * @param top The likeliest names, the likeliest first.
-   */
-  headline: (top: readonly Named[]): string => top[0].name,
+  /** Of a photo that shows none of the model's flowers; `alike`: what it looks like most. */
+  none: (flowers: number, alike: readonly string[]): string =>
+    `none of the ${flowers} flowers this model knows; most like: ${alike.join(', ')}`,
+
+  /** Of a photo whose genus or family is sure, and nothing more. */
+  group: (name: string, probability: number): string => `${name}, ${percent(probability)}`,
+
+  /** Of a photo that may show one or two flowers. */
+  perhaps: (some: readonly Named[]): string =>
+    `perhaps ${some
+      .map(({ name, probability }) => `${withArticle(name)} (${percent(probability)})`)
+      .join(' or ')}`,
+
+  /** What is said with plants whose genus holds deadly ones. */
+  deadly: (names: readonly string[]): string =>
+    `${names.join(', ')}: has deadly relatives or is deadly itself: no guide to what may be eaten`,
 
   percent,
 
@@ -99,6 +109,23 @@ const problems: Record<ProblemKind, (detail: string) => string> = {
   no_engine: (reason) => `cannot be run in this browser (${reason}): use a newer one.`,
   no_model: () => 'is not there: check the connection and load the page again.',
 };
+
+/** Names that end in s and are one plant. */
+const singular = [
+  'bearded iris',
+  'clematis',
+  'crocus',
+  'hibiscus',
+  'lotus',
+  'spring crocus',
+  'yellow iris',
+];
+
+/** A common name as one says it. */
+function withArticle(name: string): string {
+  if (/[^s]s$/.test(name) && !singular.includes(name)) return name;
+  return `${/^[aeio]/i.test(name) ? 'an' : 'a'} ${name}`;
+}
 
 /** A probability 0..1 as a percentage that says never or certain of nothing that is neither. */
 function percent(probability: number): string {

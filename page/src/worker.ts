@@ -47,8 +47,8 @@ async function load(content: ArrayBuffer, engine: string): Promise<ModelFacts> {
   } catch (error) {
     throw new Problem('model_of_other_kind', String(error));
   }
-  const { labels, scientificNames, size, name } = file;
-  return { labels, scientificNames, size, name };
+  const { labels, doubt, scientificNames, size, name } = file;
+  return { labels, doubt, scientificNames, size, name };
 }
 
 async function start(engine: string): Promise<void> {
@@ -82,18 +82,18 @@ async function classify(photo: Photo, side: number): Promise<Answered> {
   const { size } = loaded().file;
   if (photo instanceof Uint8Array) {
     const run = performance.now();
-    const probabilities = await probabilitiesOf(photo);
-    return { probabilities, milliseconds: { read: 0, run: performance.now() - run } };
+    const outputs = await outputsOf(photo);
+    return { ...divided(outputs), milliseconds: { read: 0, run: performance.now() - run } };
   }
   const decoded: Decoded =
     photo instanceof ImageBitmap ? { bitmap: photo, isJpeg: false } : await decode(photo);
   try {
     const pixels = pixelsOf(decoded, size);
     const run = performance.now();
-    const probabilities = await probabilitiesOf(pixels);
+    const outputs = await outputsOf(pixels);
     const milliseconds = { read: run - started, run: performance.now() - run };
     const thumbnail = side ? await thumbnailOf(decoded.bitmap, side) : undefined;
-    return { probabilities, thumbnail, taken: decoded.exif, milliseconds };
+    return { ...divided(outputs), thumbnail, taken: decoded.exif, milliseconds };
   } finally {
     decoded.bitmap.close();
   }
@@ -108,8 +108,18 @@ function thumbnailOf(bitmap: ImageBitmap, side: number): Promise<ImageBitmap> {
   });
 }
 
-/** The probability of each class for [height, width, 3] pixels 0..255 of the model's size. */
-async function probabilitiesOf(pixels: Uint8Array): Promise<Float32Array> {
+/** As `Classifier` of the package does it: of the classes alone, and how likely it is one of them. */
+function divided(outputs: Float32Array): Pick<Answered, 'outputs' | 'probabilities' | 'known'> {
+  if (!loaded().file.doubt) return { outputs, probabilities: outputs, known: undefined };
+  const known = 1 - outputs[outputs.length - 1];
+  let named = outputs.slice(0, -1);
+  if (!named.some((one) => one)) named = named.fill(1);
+  const sum = named.reduce((one, other) => one + other, 0);
+  return { outputs, probabilities: named.map((one) => one / sum), known };
+}
+
+/** The model's answer to [height, width, 3] pixels 0..255 of its size. */
+async function outputsOf(pixels: Uint8Array): Promise<Float32Array> {
   const { file, model } = loaded();
   const input = new Tensor(numbersOf(pixels, file), [1, ...file.size, 3]);
   let outputs: Record<string, Tensor> = {};

@@ -1,0 +1,164 @@
+"""The part of the graph that says how likely a photo shows one of the model's classes at all.
+
+It is a last class, "none of these", whose probability is 1 - known; those of the others are
+multiplied by known, so that all add up to 1. Whoever reads the file, with whatever code, gets it
+without knowing of it. docs/doubt.md says how the score was chosen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from keras_flowers.training.model import FEATURES, OUTPUT
+
+Array: TypeAlias = npt.NDArray[np.float32]
+
+TOP = 5
+"""How many of the largest logits the score sees."""
+
+DISTANCE = -2
+"""The place of the distance in the evidence."""
+
+KNOWN = "known"
+STRANGERS = "strangers"
+STANDARDISED = "standardised"
+
+_ANSWERS = "answers"
+
+
+@dataclass(frozen=True)
+class KnownScore:
+    """What `known` is computed from, besides the logits of the model.
+
+    known = sigmoid(weights . evidence + bias), where the evidence is: the largest logits in their
+    order (`TOP` of them, fewer where there are fewer classes), the mean of all logits, their
+    standard deviation, the mean of |x - mean| / deviation over the features x, and the largest of
+    x . kernel + offset.
+
+    Attributes:
+        mean: float32 [D], of the features of the training photos.
+        deviation: float32 [D], theirs, above 0.
+        kernel: float32 [D, K]: columns that answer to photos of none of the classes.
+        offset: float32 [K].
+        weights: float32 [evidence].
+        bias: Of the score.
+    """
+
+    mean: Array
+    deviation: Array
+    kernel: Array
+    offset: Array
+    weights: Array
+    bias: float
+
+    @staticmethod
+    def evidence(logits: Array, features: Array, score: KnownScore) -> Array:
+        """What the score weighs, as the graph computes it, in NumPy.
+
+        Args:
+            logits: float32 [N, C].
+            features: float32 [N, D].
+            score: Whose `mean`, `deviation`, `kernel` and `offset` are used.
+
+        Returns:
+            float32 [N, evidence].
+        """
+        distance = np.abs((features - score.mean) / score.deviation).mean(axis=1)
+        strangers = features @ score.kernel + score.offset
+        return evidence_of(logits, distance, strangers.max(axis=1))
+
+
+def evidence_of(logits: Array, distance: Array, strange: Array) -> Array:
+    """The evidence [N, evidence] from logits [N, C], distances [N] and largest columns [N]."""
+    top = -np.sort(-logits, axis=1)[:, :TOP]
+    return np.column_stack([top, logits.mean(axis=1), logits.std(axis=1), distance, strange])
+
+
+def with_known(model: keras.Model, score: KnownScore) -> keras.Model:
+    """`model` with a last class for photos of none of the classes.
+
+    Args:
+        model: pixels -> probabilities [N, C], as `model.build_model` makes it, or with such a class
+            already, which is replaced.
+        score: The score.
+
+    Returns:
+        pixels -> probabilities [N, C + 1]; it shares the variables below the head with `model`.
+    """
+    features = model.get_layer(FEATURES).output
+    weights = model.get_layer(OUTPUT).get_weights()
+    # No softmax in it: the score needs the logits.
+    dense = keras.layers.Dense(weights[0].shape[1], name=OUTPUT)
+    logits = dense(features)
+    norm = keras.layers.BatchNormalization(
+        scale=False, center=False, epsilon=0.0, trainable=False, name=STANDARDISED
+    )
+    strangers = keras.layers.Dense(score.kernel.shape[1], name=STRANGERS)
+    answers, known = answer_layers(logits, norm(features), strangers(features), score)
+    result = keras.Model(model.inputs[0], answers, name="flowers")
+    dense.set_weights(weights)
+    norm.set_weights([score.mean, score.deviation**2])
+    strangers.set_weights([score.kernel, score.offset])
+    known.set_weights([score.weights[:, None], np.array([score.bias], np.float32)])
+    return result
+
+
+def without_known(model: keras.Model) -> keras.Model:
+    """The model as it was before `with_known`: pixels -> probabilities [N, C]."""
+    if not has_known(model):
+        return model
+    layer = model.get_layer(OUTPUT)
+    head = keras.layers.Dense(layer.units, activation="softmax", name=OUTPUT)
+    plain = keras.Model(model.inputs[0], head(model.get_layer(FEATURES).output), name="flowers")
+    head.set_weights(layer.get_weights())
+    return plain
+
+
+def has_known(model: keras.Model) -> bool:
+    """Whether the last class of `model` is "none of these"."""
+    return any(layer.name == KNOWN for layer in model.layers)
+
+
+def score_in(model: keras.Model) -> KnownScore:
+    """The score that `with_known` put into a model."""
+    mean, variance = model.get_layer(STANDARDISED).get_weights()
+    kernel, offset = model.get_layer(STRANGERS).get_weights()
+    weights, (bias,) = model.get_layer(KNOWN).get_weights()
+    return KnownScore(mean, np.sqrt(variance), kernel, offset, weights[:, 0], float(bias))
+
+
+def answer_layers(
+    logits: keras.KerasTensor,
+    standardised: keras.KerasTensor,
+    strangers: keras.KerasTensor,
+    score: KnownScore,
+) -> tuple[keras.KerasTensor, keras.layers.Layer]:
+    """The end of the graph.
+
+    Args:
+        logits: [N, C].
+        standardised: [N, D], the features with mean 0 and deviation 1.
+        strangers: [N, K].
+        score: Its number of weights; the weights themselves are set afterwards.
+
+    Returns:
+        The probabilities [N, C + 1], and the layer that takes the weights and the bias.
+    """
+    ops = keras.ops
+    classes = logits.shape[-1]
+    top = ops.top_k(logits, min(TOP, classes))[0]
+    mean = ops.mean(logits, axis=-1, keepdims=True)
+    deviation = ops.sqrt(ops.mean(ops.square(logits - mean), axis=-1, keepdims=True))
+    distance = ops.mean(ops.abs(standardised), axis=-1, keepdims=True)
+    strange = ops.max(strangers, axis=-1, keepdims=True)
+    evidence = keras.layers.Concatenate()([top, mean, deviation, distance, strange])
+    known = keras.layers.Dense(1, activation="sigmoid", name=KNOWN)
+    share = known(evidence)
+    assert evidence.shape[-1] == len(score.weights)
+    named = ops.multiply(keras.layers.Softmax()(logits), share)
+    return keras.layers.Concatenate(name=_ANSWERS)([named, 1.0 - share]), known
