@@ -388,7 +388,7 @@ def _fit_columns(
         rows = (features - centre) / (deviation * np.float32(features.shape[1] ** 0.5))
     else:
         cached = CachedFeatures([features], np.zeros(len(features), np.int64))
-        rows = np.asarray(whitening.apply(cached).views[0], np.float32)
+        rows = np.asarray(whitening.apply(cached).views[0][:], np.float32)
     is_known = np.arange(len(rows)) < len(known[0])
     shares = np.concatenate([np.ones(len(known[0])), others[2]])
     shares /= shares.sum()

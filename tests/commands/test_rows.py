@@ -54,6 +54,8 @@ def test_csv_has_a_header_and_a_row_each() -> None:
         "probability": "0.75",
         "name_2": "english marigold",
         "probability_2": "0.25",
+        "known": "",
+        "answer": "rose",
         "date": "2024-05-01T09:30:00",
         "latitude": "-33.5",
         "longitude": "18.25",
@@ -65,8 +67,8 @@ def test_csv_has_a_header_and_a_row_each() -> None:
 def test_csv_is_written_alike_on_every_system() -> None:
     odd = answer('a, "b".jpg', 1 / 3)
     assert written("csv", odd) == (
-        "photo,name,probability,name_2,probability_2,date,latitude,longitude,error\n"
-        '"a, ""b"".jpg",english marigold,0.666667,rose,0.333333,2024-05-01T09:30:00,-33.5,18.25,\n'
+        "photo,name,probability,name_2,probability_2,known,answer,date,latitude,longitude,error\n"
+        '"a, ""b"".jpg",english marigold,0.666667,rose,0.333333,,english marigold,2024-05-01T09:30:00,-33.5,18.25,\n'
     )
 
 
@@ -88,6 +90,8 @@ def test_json_says_all_there_is() -> None:
             {"name": "rose", "probability": 0.75},
             {"name": "english marigold", "probability": 0.25},
         ],
+        "known": None,
+        "answer": {"kind": "name", "text": "rose", "warning": ""},
         "date": "2024-05-01T09:30:00",
         "latitude": -33.5,
         "longitude": 18.25,
