@@ -109,7 +109,7 @@ def test_chart_has_ten_bars_at_most(
     )
     monkeypatch.setattr(predict, "load_classifier", lambda *_, **__: classifier)
 
-    def draw(picture: Any, top: list[Any]) -> Any:
+    def draw(picture: Any, top: list[Any], answer: object) -> Any:
         drawn.append(len(top))
         raise OSError(28, "No space left on device")
 
@@ -327,7 +327,7 @@ def test_csv_has_a_header_and_all_columns(
     text = capsys.readouterr().out
     assert text.splitlines()[0] == (
         "photo,name,probability,name_2,probability_2,name_3,probability_3,"
-        "date,latitude,longitude,error"
+        "known,answer,date,latitude,longitude,error"
     )
     rows = rows_of(text)
     assert [row["name"] for row in rows] == list(COLOURS)
