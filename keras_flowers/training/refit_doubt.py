@@ -64,7 +64,7 @@ def refit_doubt(
             photos = open_photos(
                 data,
                 data_dir=config.data_dir,
-                cache_dir=Path(config.cache_dir).expanduser(),
+                cache_dir=config.cache_folder,
                 labels=splits.train.labels,
                 divide=False,
             )
@@ -75,7 +75,7 @@ def refit_doubt(
         extractor = FeatureExtractor(
             split_at(model, FEATURES)[0],
             seed=config.seed,
-            folder=Path(config.cache_dir).expanduser() / "features",
+            folder=config.cache_folder / "features",
             run=run.name,
         )
         model, doubt = add_doubt(config, splits, model, extractor, run)

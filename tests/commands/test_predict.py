@@ -253,6 +253,8 @@ def test_one_photo_as_json_is_one_line_without_a_chart(
             {"name": "yellow", "probability": pytest.approx(0.988, abs=1e-3)},
             {"name": "cyan", "probability": pytest.approx(0.006, abs=1e-3)},
         ],
+        "known": None,
+        "answer": {"kind": "name", "text": "yellow", "warning": ""},
         "date": None,
         "latitude": None,
         "longitude": None,

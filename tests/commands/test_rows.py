@@ -68,7 +68,8 @@ def test_csv_is_written_alike_on_every_system() -> None:
     odd = answer('a, "b".jpg', 1 / 3)
     assert written("csv", odd) == (
         "photo,name,probability,name_2,probability_2,known,answer,date,latitude,longitude,error\n"
-        '"a, ""b"".jpg",english marigold,0.666667,rose,0.333333,,english marigold,2024-05-01T09:30:00,-33.5,18.25,\n'
+        '"a, ""b"".jpg",english marigold,0.666667,rose,0.333333,,english marigold,'
+        "2024-05-01T09:30:00,-33.5,18.25,\n"
     )
 
 
