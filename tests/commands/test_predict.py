@@ -96,7 +96,7 @@ def test_top_k_chooses_how_many_names_and_bars(
     monkeypatch.setattr(chart, "draw_prediction", lambda *args: drawn.append(args) or draw(*args))
     run(colour_photos / "cyan.png", "--top_k", 2)
     assert capsys.readouterr().out.count("%") == 2
-    assert [len(top) for _, top in drawn] == [2]
+    assert [len(top) for _, top, _ in drawn] == [2]
 
 
 def test_chart_has_ten_bars_at_most(
