@@ -81,8 +81,11 @@ def write_tflite(
 def _others(run: Run, size: tuple[int, int], data_dir: str | None) -> npt.NDArray[np.uint8]:
     """Pictures of none of the classes, at most `CALIBRATION_OTHERS`: the run's own, or drawn."""
     split = str(run.metadata.provenance.get("trained_on", {}).get("split"))
-    photos = run.photos(split, data_dir)
-    if not photos.unknown_count:
+    try:
+        photos = run.photos(split, data_dir)
+    except UserError:  # it is calibrated on photos from elsewhere
+        photos = None
+    if photos is None or not photos.unknown_count:
         return draw_pictures(size)[:: 8 * EACH // CALIBRATION_OTHERS]
     unknown = photos.of_split(UNKNOWN)
     step = max(unknown.count // CALIBRATION_OTHERS, 1)

@@ -153,12 +153,21 @@ def answer_layers(
     classes = logits.shape[-1]
     top = ops.top_k(logits, min(TOP, classes))[0]
     mean = ops.mean(logits, axis=-1, keepdims=True)
-    deviation = ops.sqrt(ops.mean(ops.square(logits - mean), axis=-1, keepdims=True))
-    distance = ops.mean(ops.abs(standardised), axis=-1, keepdims=True)
+    rest = ops.subtract(logits, mean)
+    squares = ops.square(rest)
+    variance = ops.mean(squares, axis=-1, keepdims=True)
+    deviation = ops.sqrt(variance)
+    sizes = ops.abs(standardised)
+    distance = ops.mean(sizes, axis=-1, keepdims=True)
     strange = ops.max(strangers, axis=-1, keepdims=True)
-    evidence = keras.layers.Concatenate()([top, mean, deviation, distance, strange])
+    evidence = keras.layers.Concatenate(name="evidence")([top, mean, deviation, distance, strange])
     known = keras.layers.Dense(1, activation="sigmoid", name=KNOWN)
     share = known(evidence)
     assert evidence.shape[-1] == len(score.weights)
-    named = ops.multiply(keras.layers.Softmax()(logits), share)
-    return keras.layers.Concatenate(name=_ANSWERS)([named, 1.0 - share]), known
+    named = ops.multiply(keras.layers.Softmax(name="classes")(logits), share)
+    none = ops.subtract(1.0, share)
+    made = (top, mean, rest, squares, variance, deviation, sizes, distance, strange, named, none)
+    for number, tensor in enumerate(made):
+        # Keras would name them as those of a model that was loaded are named already.
+        tensor._keras_history.operation.name = f"known_{number}"
+    return keras.layers.Concatenate(name=_ANSWERS)([named, none]), known

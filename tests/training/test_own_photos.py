@@ -216,7 +216,7 @@ def test_int8_of_a_model_without_its_photos_is_calibrated_on_others(
     model = shutil.copy(folder / "run" / "model.keras", tmp_path / "theirs.keras")
     seen: list[tuple[int, ...]] = []
 
-    def convert_int8(model: object, pixels: np.ndarray) -> bytes:
+    def convert_int8(model: object, pixels: np.ndarray, others: np.ndarray) -> bytes:
         seen.append(pixels.shape)
         raise UserError("enough seen")
 
