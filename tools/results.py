@@ -25,7 +25,7 @@ from keras_flowers.errors import UserError
 from keras_flowers.files import write_json, write_text
 from keras_flowers.training.evaluate import evaluate_model
 from keras_flowers.training.model import build_model, image_size_of
-from keras_flowers.training.recipes import RECIPES
+from keras_flowers.training.recipes import FIELD_VARIABLE, RECIPES
 from keras_flowers.training.run_directory import Run
 from keras_flowers.training.train import train_model
 
@@ -95,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="each run goes into FOLDER/seed_SEED/RECIPE (default: %(default)s)",
     )
-    field = os.environ.get("KERAS_FLOWERS_FIELD")
+    field = os.environ.get(FIELD_VARIABLE)
     options.add_argument(
         "--field",
         type=Path,
@@ -237,20 +237,29 @@ def recipe_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
 def field_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     """The scores in the field of the model that ships, with their intervals, for its card."""
     field = _shipped(results)["field"]
-    lines = [
-        f"| {field['photos']} photos of {field['classes']} classes from {field['sources']} sources "
-        "| per cent (95 % interval) |",
-        "| --- | --- |",
-    ]
+    return _score_table(
+        field,
+        f"{field['photos']} photos of {field['classes']} classes from {field['sources']} sources",
+    )
+
+
+def test_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """The same on Oxford's test photos."""
+    test = _shipped(results)["test"]
+    return _score_table(test, f"{test['photos']:,} photos of {test['classes']} classes")
+
+
+def _score_table(scores: dict[str, Any], photos: str) -> str:
+    lines = [f"| {photos} | per cent (95 % interval) |", "| --- | --- |"]
     for title, key in (
         ("mean per class", "mean_per_class"),
         ("top-1", "top1"),
         ("top-5", "top5"),
         ("wrong with more than 90 %", "sure_and_wrong"),
     ):
-        share, (low, high) = field[key]["value"], field[key]["interval95"]
+        share, (low, high) = scores[key]["value"], scores[key]["interval95"]
         lines.append(f"| {title} | {100 * share:.1f} ({100 * low:.1f} to {100 * high:.1f}) |")
-    lines.append(f"| expected calibration error, 15 bins | {100 * _error(field):.1f} |")
+    lines.append(f"| expected calibration error, 15 bins | {100 * _error(scores):.1f} |")
     return "\n".join(lines)
 
 
@@ -288,6 +297,7 @@ RENDERED: tuple[tuple[Path, str, Callable[[Mapping[str, Sequence[dict[str, Any]]
     (README, "field_sentence", field_sentence),
     (START, "field_sentence", field_sentence),
     (QUESTIONS, "field_sentence", field_sentence),
+    (CARD, "test", test_table),
     (CARD, "field", field_table),
 )
 """The page, the name of its two comments, and what makes the text between them."""

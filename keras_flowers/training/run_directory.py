@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import keras
 
     from keras_flowers.training import data
+
+_logger = logging.getLogger(__name__)
 
 DATASET = "oxford_flowers102"
 """What a model was trained on where it does not say."""
@@ -294,7 +297,9 @@ def photos_of(
     split = split or "test"
     if dataset is None:
         # With its configuration and version: another version may have other splits.
-        dataset = data.name_to_read(str(metadata.provenance.get("dataset", DATASET)))
+        # The first of several decides what is validation and test.
+        names = str(metadata.provenance.get("dataset", DATASET))
+        dataset = data.name_to_read(names.split(" + ")[0])
         data_dir = data_dir or settings.get("data_dir")
     photos = data.load_photos(dataset, split, data_dir, cache_dir)
     if photos.labels != metadata.labels:
@@ -331,15 +336,23 @@ def _photos_of_sources(
 def _photos_of_run(
     run: Run, metadata: Metadata, split: str, data_dir: str | None, cache_dir: Path
 ) -> data.LabelledPhotos:
-    """A split of the photos that a run was made of, as they were divided then."""
-    from keras_flowers.training.sources import open_photos
+    """A split of the photos that a run was made of, as they were divided then.
+
+    Where other photos were learned from beside those of the first source and are not here, as with
+    the model that ships, it is the split of what is.
+    """
+    from keras_flowers.training.sources import is_there, open_photos
 
     settings = run.settings
+    sources, maps = list(settings["data"]), list(settings.get("label_map", ()))
+    here = [number for number, one in enumerate(sources) if not number or is_there(one)]
+    for number in set(range(len(sources))).difference(here):
+        _logger.info(f"{sources[number]} is not here: the photos of {sources[0]} are taken alone")
     photos = open_photos(
-        settings["data"],
+        [sources[number] for number in here],
         data_dir=data_dir or settings.get("data_dir"),
         category_names=settings.get("category_names"),
-        label_map=settings.get("label_map", ()),
+        label_map=[maps[number] for number in here] if len(maps) > 1 else maps,
         cache_dir=cache_dir,
         division=run.split_path if run.split_path.is_file() else None,
         labels=metadata.labels,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 from importlib import metadata as packages
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_flowers import __version__
@@ -43,7 +44,8 @@ def write_run(result: TrainResult, model: keras.Model, splits: Splits, history: 
         "package": f"keras_flowers {__version__}",
         "base": asked.base,
         "fine_tune": asked.fine_tune,
-        "teacher": asked.teacher,
+        # Not where they lay on the machine that trained.
+        "teacher": [Path(one).name for one in asked.teacher],
         "dataset": train.dataset,
         "trained_on": result.trained_on,
         "scores": scores,

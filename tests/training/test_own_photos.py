@@ -137,7 +137,7 @@ def test_photos_of_the_run_are_opened_as_they_were_or_where_told(
     assert run.photos("validation", None) == "validation"
     assert run.photos("validation", "elsewhere") == "validation"
     assert [one["data_dir"] for one in asked] == [None, "elsewhere"]
-    assert asked[0]["data"] == (str(folder / "own"),)
+    assert asked[0]["data"] == [str(folder / "own")]
     assert asked[0]["division"] == run.split_path
     assert asked[0]["cache_dir"] == folder / "cache"
     assert asked[0]["labels"] == run.metadata.labels
@@ -201,6 +201,25 @@ def test_photos_that_are_learned_from_have_the_weights_that_were_asked_for(folde
         assert (head.train.weights is not None, head.validation.weights) == (weighted, None)
     counted = np.bincount(splits.train.label_numbers, head.train.weights)
     np.testing.assert_allclose(counted, splits.train.count / 3, rtol=1e-5)
+
+
+def test_photos_learned_from_beside_the_first_source_need_not_be_here(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As those of the field for who has the model that ships.
+    show_messages()
+    shutil.copytree(folder / "run", tmp_path / "run")
+    run = Run.at(tmp_path / "run")
+    content = json.loads(run.config_path.read_text())
+    content["settings"]["data"] += ["field/train.csv"]
+    run.config_path.write_text(json.dumps(content))
+    expected = Run.at(folder / "run").photos("test")
+    assert run.photos("test").digests.tolist() == expected.digests.tolist()
+    assert "field/train.csv is not here: the photos of" in capsys.readouterr().out
+    content["settings"]["data"] = ["field/train.csv", *content["settings"]["data"][:1]]
+    run.config_path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="field/train.csv does not exist"):
+        Run.at(tmp_path / "run").photos("test")
 
 
 def test_int8_is_calibrated_on_the_photos_of_the_run(folder: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from keras_flowers.commands.train import parse_arguments
 from keras_flowers.files import write_json
 from keras_flowers.training.config import TrainConfig
-from keras_flowers.training.recipes import RECIPES
+from keras_flowers.training.recipes import FIELD_VARIABLE, RECIPES
 
 CALLED = {"MobileNetV2": "frozen", "MobileNetV2_2040": "frozen_2040"}
 """What the README calls the runs of some recipes."""
@@ -35,6 +35,11 @@ def command_of(name: str, runs: Path) -> list[str]:
         re.sub(r"saved_models/(\w+)", lambda one: str(runs / CALLED.get(one[1], one[1])), word)
         for word in words
     ]
+
+
+@pytest.fixture(autouse=True)
+def _field_as_in_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(FIELD_VARIABLE, raising=False)
 
 
 def test_recipe_is_the_command_that_it_names(tmp_path: Path) -> None:
@@ -60,22 +65,34 @@ def test_seed_is_that_of_the_run_and_of_those_it_builds_on(tmp_path: Path) -> No
 def test_all_photos_are_learned_with_the_temperature_found_without_them(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="config.json"):  # trained first, as the docstrings say
         RECIPES["frozen_2040"](tmp_path, 0)
-    for name in ("frozen", "teacher", "fine_tuned"):
+    for name in ("frozen", "teacher", "fine_tuned", "field_lite0", "field_lite2"):
         finish(tmp_path, RECIPES[name](tmp_path, 0))
-    for name in ("frozen_2040", "teacher_2040", "flowers102"):
-        config = RECIPES[name](tmp_path, 0)
+    learned_without = ("frozen", "teacher", "fine_tuned", "field_lite0", "field_lite2")
+    for name in learned_without:
+        config = RECIPES[f"{name}_2040"](tmp_path, 0)
         assert (config.train_split, config.temperature) == ("train+validation", 0.75)
         assert (config.image_size, config.epochs) == (320, 20)
         assert config.validation_split == "validation"
 
 
+def test_field_photos_to_choose_on_are_never_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FIELD_VARIABLE, "gathered")
+    for name in ("field_lite0", "field_lite2", "flowers102"):
+        config = RECIPES[name](tmp_path, 0)
+        assert config.data == ("tfds:oxford_flowers102", str(Path("gathered") / "train.csv"))
+        assert config.validation_data == (str(Path("gathered") / "validation.csv"),)
+        assert config.temperature is None
+
+
 def test_model_that_ships_was_made_by_its_recipe(tmp_path: Path) -> None:
     shipped = Path(__file__).parents[2] / "saved_models" / "flowers102" / "config.json"
     settings = json.loads(shipped.read_text())["settings"]
-    finish(tmp_path, RECIPES["fine_tuned"](tmp_path, 0))
     config = RECIPES["flowers102"](tmp_path, settings["seed"])
     # Where it was made and what it was called then is another's.
     places = {"base", "teacher", "output", "data_dir", "cache_dir", "export", "overwrite"}
+    places |= {"data", "validation_data"}
     chosen = {"image_size", "epochs", "temperature"}
     asked = dataclasses.asdict(config)
     compared = (settings.keys() & asked.keys()) - places - chosen

@@ -28,7 +28,7 @@ from keras_flowers.training.sources.table import SUFFIXES, open_table
 if TYPE_CHECKING:
     from keras_flowers.training.sources.photo_set import PhotoSet
 
-__all__ = ["Source", "open_photos", "open_source"]
+__all__ = ["Source", "is_there", "open_photos", "open_source"]
 
 _TFDS = "tfds:"
 
@@ -64,6 +64,11 @@ def open_source(
         f"--data {printable(text)} does not exist; expected a folder of photos, a table "
         "(.csv, .jsonl, .parquet) or the name of a TFDS data set"
     )
+
+
+def is_there(text: str) -> bool:
+    """Whether a source that is a folder or a table lies where it says; true of TFDS data sets."""
+    return _tfds_name(text) is not None or Path(text).expanduser().exists()
 
 
 def check_available(data: Sequence[str], data_dir: str | None) -> None:
