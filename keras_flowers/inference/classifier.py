@@ -150,7 +150,7 @@ class Classifier:
         <Evidence for sunflower of 20 x 20 places, exact>
         >>> rows, columns = (evidence.of("sunflower") > 0).nonzero()
         >>> int(columns.mean()), int(rows.mean())  # the middle of what speaks for it
-        (8, 10)
+        (9, 9)
         """
         from keras_flowers.inference import evidence  # most photos are only named
 
@@ -319,7 +319,7 @@ def load_classifier(
         UserError: There is no model at `path`, it is not a flower classifier, or it is damaged.
 
     >>> load_classifier().predict("docs/sunflower.jpg")
-    <Prediction: sunflower 99.7%, black-eyed susan 0.2%, blanket flower <0.1%, ... of 102>
+    <Prediction: sunflower 99.5%, black-eyed susan 0.3%, barbeton daisy 0.1%, ... of 102>
     """
     for name, number in (("workers", workers), ("threads", threads)):
         if number is not None and number < 1:

@@ -6,7 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from keras_flowers import load_classifier
 from keras_flowers.commands import predict
@@ -43,9 +45,21 @@ def test_each_file_is_sure_of_the_sunflower(photo: Path, variant: str) -> None:
     assert prediction.probability > 0.9
 
 
+@pytest.mark.parametrize("variant", ["float16", "int8"])
+def test_what_is_no_flower_gets_no_name(variant: str) -> None:
+    classifier = load_classifier(SHIPPED / f"flowers102_{variant}.tflite")
+    noise = np.random.default_rng(0).integers(0, 256, (320, 320, 3)).astype(np.uint8)
+    chart = np.full((320, 320, 3), 255, np.uint8)
+    for bar, height in enumerate((250, 120, 60, 30)):
+        chart[300 - height : 300, 40 + 60 * bar : 80 + 60 * bar] = (40, 90, 160)
+    for picture in (noise, chart, np.full((320, 320, 3), 128, np.uint8)):
+        prediction = classifier.predict(Image.fromarray(picture))
+        assert str(prediction.answer).startswith("none of the 102 flowers"), prediction
+
+
 def test_files_are_small_and_know_where_they_come_from() -> None:
     scores = json.loads((SHIPPED / "metrics.json").read_text())
-    assert scores["trained_on"] == {"split": "train+validation", "photos": 2040}
+    assert scores["trained_on"] == {"split": "train+validation", "photos": 3259}
     assert scores["scores"]["test"]["photos"] == 1020
     assert scores["scores"]["test"]["top1"]["value"] >= 0.965
     assert scores["scores"]["test"]["top5"]["value"] >= 0.99
