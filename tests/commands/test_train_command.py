@@ -27,7 +27,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
         configs.append(config)
         learned = {"split": config.train_split, "photos": 20}
         resolved = ResolvedConfig(config, image_size=224, epochs=5)
-        return TrainResult(Run.at(config.run_dir), resolved, learned, {"test": SCORES}, 0.5, 61.4)
+        return TrainResult(
+            Run.at(config.run_dir), resolved, learned, {"test": SCORES}, 0.5, None, 61.4
+        )
 
     monkeypatch.setattr(train, "train_model", train_model)
     return configs

@@ -79,7 +79,7 @@ def test_accuracy_is_of_labelled_photos_that_count(tmp_path: Path) -> None:
     theirs[1] = [0.8, 0.1, 0.1]
     answers = {"best": Answer(RIGHT, RIGHT), "TFLite int8": Answer(RIGHT, theirs)}
     counts = np.array([True, True, False, True])
-    row = verify._measure(artifact(path), answers, "best", LABELS, counts, batch(4))
+    row = verify._measure(artifact(path), answers, "best", LABELS, counts, batch(4), 3)
     assert (row.labelled, row.correct, row.change) == (2, 1, -1)
     assert row.same_pixels is not None
     assert row.own_reading is not None
@@ -87,13 +87,13 @@ def test_accuracy_is_of_labelled_photos_that_count(tmp_path: Path) -> None:
     assert (row.bytes, row.reference) == (1234, "best")
     # Without its own reading, what counts is every photo, as pixels.
     answers["TFLite int8"] = Answer(theirs, None)
-    row = verify._measure(artifact(path), answers, "best", LABELS, counts, batch(4))
+    row = verify._measure(artifact(path), answers, "best", LABELS, counts, batch(4), 3)
     assert (row.labelled, row.correct, row.change, row.own_reading) == (3, 2, -1, None)
     # MediaPipe sees fewer photos, and is compared with our predictor.
     answers = {"best": Answer(None, RIGHT), "ours": Answer(None, theirs)}
     answers["MediaPipe"] = Answer(None, theirs[:2])
     one = artifact(path, "MediaPipe", reference="ours", photos=2)
-    row = verify._measure(one, answers, "best", LABELS, np.ones(4, bool), batch(4))
+    row = verify._measure(one, answers, "best", LABELS, np.ones(4, bool), batch(4), 3)
     assert (row.labelled, row.correct, row.change) == (2, 1, -1)
     assert row.own_reading is not None
     assert (row.own_reading.photos, row.own_reading.differing, row.reference) == (2, 0, "ours")
@@ -105,7 +105,7 @@ def test_bounds_are_those_of_what_was_measured(tmp_path: Path) -> None:
     limits = Limits(0.9, 0.25, 0.5, {"MobileNetV2": 77})
     answers = {"best": Answer(RIGHT, RIGHT), "TFLite int8": Answer(RIGHT, RIGHT)}
     one = artifact(path, limits=limits)
-    row = verify._measure(one, answers, "best", LABELS, np.ones(4, bool), batch(4))
+    row = verify._measure(one, answers, "best", LABELS, np.ones(4, bool), batch(4), 3)
     bounds = verify._bounds(one, row, "MobileNetV2")
     assert dataclasses.astuple(bounds) == (0.25, 1, 1, 77)
     assert verify._bounds(one, row, "MobileNet").bytes is None

@@ -20,6 +20,7 @@ from keras_flowers.training import data, synthetic, train
 from keras_flowers.training.batches import StreamedPhotos
 from keras_flowers.training.config import TrainConfig, from_settings
 from keras_flowers.training.features import FeatureExtractor
+from keras_flowers.training.known import KNOWN, STANDARDISED, STRANGERS
 from keras_flowers.training.model import OUTPUT, build_model, logits_of, split_at
 from keras_flowers.training.run_directory import Run, settings_like
 from keras_flowers.training.views import View
@@ -73,8 +74,8 @@ def test_layers_behind_the_cut_are_trained_and_no_others(
     before, after = layers_of(frozen), layers_of(tuned)
     assert before.keys() == after.keys()
     differ = {name for name in before if changed(before[name], after[name])}
-    # The head is only divided by another temperature.
-    assert differ - {OUTPUT} == {
+    # The head is only divided by another temperature; doubt is fitted anew.
+    assert differ - {OUTPUT, STANDARDISED, STRANGERS, KNOWN} == {
         f"conv_{kind}_{number}" for kind in ("dw", "pw") for number in range(1, 5)
     }
     kernels = [weights[OUTPUT][0].astype(np.float64) for weights in (before, after)]
@@ -201,14 +202,14 @@ def test_streamed_photos_are_new_in_each_epoch_and_the_same_after_a_resume(
     straight = list(stream.batches(8, 0, range(2)))
     first, second = straight[:3], straight[3:]
     assert stream.steps(8) == len(first) == len(second)
-    for (pixels, labels), (same, right) in zip(
+    for (pixels, labels, _), (same, right, _) in zip(
         list(stream.batches(8, 0, range(1, 2))), second, strict=True
     ):
         np.testing.assert_array_equal(pixels, same)
         np.testing.assert_array_equal(labels, right)
     assert (first[0][0] != second[0][0]).mean() > 0.5
     for epoch in (first, second):
-        assert sorted(np.concatenate([labels for _, labels in epoch])) == sorted(
+        assert sorted(np.concatenate([labels for _, labels, _ in epoch])) == sorted(
             np.concatenate([labels for _, labels in stream.whole(8)])
         )
 
