@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import matplotlib
 import numpy as np
@@ -30,9 +30,6 @@ from keras_flowers.inference.flowers import flower_named
 from keras_flowers.inference.fonts import FONT, drawable
 from keras_flowers.inference.formats import CHART_SOFTWARE
 from keras_flowers.inference.text import percent
-
-if TYPE_CHECKING:
-    from keras_flowers.inference.evidence import Evidence
 
 _DPI = 150
 _INK = "#22272e"
@@ -162,18 +159,24 @@ def draw_prediction(
 
 
 @_default_style()
-def draw_evidence(photo: Image.Image, evidence: Evidence, bars: int = 5) -> Figure:
-    """Draws a prediction, and below it where in the photo its first two names come from.
+def draw_evidence(
+    photo: Image.Image,
+    top: Sequence[tuple[str, float]],
+    evidence: Mapping[str, npt.NDArray[np.float64]],
+    *,
+    exact: bool,
+) -> Figure:
+    """Draws a prediction, and below it where in the photo some names come from.
 
     Args:
         photo: In mode "RGB".
-        evidence: Of the same photo.
-        bars: How many names get a bar.
+        top: Names and probabilities 0..1, the likeliest first.
+        evidence: float [rows, columns] of some of the names: `Evidence.of`.
+        exact: Whether it adds up to the logits; else it says what hiding a place changes.
     """
-    figure = draw_prediction(photo, evidence.top(bars))
+    figure = draw_prediction(photo, top)
     width, _ = figure.get_size_inches()
-    names = [name for name, _ in evidence.top(2)]
-    said = [evidence.of(name) for name in names]
+    names, said = list(evidence), list(evidence.values())
     panel_width = (width - 2 * _MARGIN - _COLUMN_GAP) / 2
     panel_height = panel_width * photo.height / photo.width
     if panel_height > _PHOTO_MAX_HEIGHT:
@@ -205,7 +208,7 @@ def draw_evidence(photo: Image.Image, evidence: Evidence, bars: int = 5) -> Figu
         axes = figure.add_axes(box)
         axes.axis("off")
         axes.imshow(draw_places(photo, places, limit), aspect="auto", interpolation="none")
-    _draw_scale(figure, width, height, limit, exact=evidence.is_exact)
+    _draw_scale(figure, width, height, limit, exact=exact)
     return figure
 
 

@@ -251,7 +251,7 @@ class Classifier:
                 row,
                 known=None if known is None else float(known[number]),
                 doubt=self.metadata.doubt,
-                classifier=self,
+                explainer=self.explain,
             )
             for number, row in enumerate(probabilities)
         ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,10 @@ import numpy.typing as npt
 from keras_flowers.errors import UserError
 from keras_flowers.inference.image import Photo, read_photo
 from keras_flowers.inference.insides import Parts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL import Image
 
 PredictFn: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
 
@@ -104,6 +108,18 @@ class Evidence:
         constant = self.constant[number] - self.constant.mean()
         return np.asarray(above + constant / above.size)
 
+    def draw(self, photo: Image.Image, bars: int = 5) -> Figure:
+        """Draws the photo and its names, and below where the first two of them come from.
+
+        Args:
+            photo: The same, in mode "RGB", at any size.
+            bars: How many names get a bar.
+        """
+        from keras_flowers.inference import chart  # which loads Matplotlib
+
+        places = {name: self.of(name) for name, _ in self.top(2)}
+        return chart.draw_evidence(photo, self.top(bars), places, exact=self.is_exact)
+
     def __repr__(self) -> str:
         rows, columns = self.places.shape[1:]
         return f"<Evidence for {self.top(1)[0][0]} of {rows} x {columns} places, {self.method}>"
@@ -121,7 +137,7 @@ class Evidence:
         except UserError:  # deleted meanwhile
             return None
         file = io.BytesIO()
-        chart.write_png(chart.draw_evidence(picture, self), file)
+        chart.write_png(self.draw(picture), file)
         return file.getvalue()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,7 +16,6 @@ from keras_flowers.inference.image import Photo, read_photo
 from keras_flowers.inference.text import percent
 
 if TYPE_CHECKING:
-    from keras_flowers.inference.classifier import Classifier
     from keras_flowers.inference.evidence import Evidence
 
 Probabilities: TypeAlias = npt.NDArray[np.float32]
@@ -33,7 +33,7 @@ class Prediction:
         probabilities: float32 [classes], sums to 1, in the order of `labels`: which it is, if it
             is one of them.
         photo: What was named, where it is at hand.
-        classifier: What named it, where a classifier did.
+        explainer: Gives the evidence of a photo, where a classifier named it.
         known: How likely the photo shows one of the classes at all, 0..1; None where the model
             does not say.
         doubt: Thresholds and groups of the model, where it has them.
@@ -50,7 +50,7 @@ class Prediction:
     labels: tuple[str, ...]
     probabilities: Probabilities
     photo: Photo | None = field(default=None)
-    classifier: Classifier | None = field(default=None)
+    explainer: Callable[[Photo], Evidence] | None = field(default=None)
     known: float | None = None
     doubt: Doubt | None = None
 
@@ -66,12 +66,12 @@ class Prediction:
         >>> prediction.evidence.of(prediction.name).shape  # rows and columns of places
         (20, 20)
         """
-        if self.photo is None or self.classifier is None:
+        if self.photo is None or self.explainer is None:
             raise UserError(
                 "the photo is not at hand any more; give it to the classifier's explain(), or "
                 "predict() it by itself"
             )
-        return self.classifier.explain(self.photo)
+        return self.explainer(self.photo)
 
     def explain(self) -> Evidence:
         """The same; a notebook shows it as a picture."""

@@ -1,6 +1,6 @@
 // A bar for each of the likeliest names, the first in colour, on a track that stands for 100 %.
 
-import type { Named } from './classifier';
+import type { Named } from './messages';
 import { make } from './elements';
 import { texts } from './texts';
 

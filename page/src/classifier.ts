@@ -1,7 +1,7 @@
 // A model in a worker of its own, as functions that the page can await.
 
 import { type Said, said } from './doubt';
-import type { Answered, ModelFacts, Photo, Reply, Request } from './messages';
+import type { Answered, ModelFacts, Named, Photo, Reply, Request } from './messages';
 import { Problem } from './problem';
 import ModelWorker from './worker?worker&inline';
 
@@ -101,11 +101,4 @@ export class Classifier {
       this.worker.postMessage({ ...request, id }, transfer);
     });
   }
-}
-
-/** A class with its probability, 0..1. */
-export interface Named {
-  readonly name: string;
-  readonly scientificName: string;
-  readonly probability: number;
 }

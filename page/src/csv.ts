@@ -1,6 +1,6 @@
 // Answers as a table for a spreadsheet, in the columns of `keras-flowers predict --output x.csv`.
 
-import type { Named } from './classifier';
+import type { Named } from './messages';
 import type { Said } from './doubt';
 import type { CaptureInfo } from './exif';
 

@@ -1,8 +1,7 @@
 // What is said of a photo: a name, two, a group of plants, or that it is none of these. The rules
 // are those of keras_flowers/inference/doubt.py, the words those of texts.ts.
 
-import type { Named } from './classifier';
-import type { Doubt } from './messages';
+import type { Doubt, Named } from './messages';
 import { texts } from './texts';
 
 export interface Said {

@@ -1,11 +1,12 @@
 // The photos of this visit: named one after the other, one of them shown large, all in a list.
 
 import { showBars } from './bars';
-import type { Classifier, Named } from './classifier';
+import type { Classifier } from './classifier';
 import { csvOf } from './csv';
 import type { Said } from './doubt';
 import { find, make } from './elements';
 import type { CaptureInfo } from './exif';
+import type { Named } from './messages';
 import { Problem } from './problem';
 import { texts } from './texts';
 

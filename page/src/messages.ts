@@ -21,6 +21,13 @@ export interface Doubt {
   readonly deadly: readonly number[];
 }
 
+/** A class with its probability, 0..1. */
+export interface Named {
+  readonly name: string;
+  readonly scientificName: string;
+  readonly probability: number;
+}
+
 export interface ModelFacts {
   readonly labels: readonly string[];
   readonly doubt: Doubt | undefined;

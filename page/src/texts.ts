@@ -1,6 +1,6 @@
 // Every word that the page says, in one place. Another language is another object of this shape.
 
-import type { Named } from './classifier';
+import type { Named } from './messages';
 import type { Problem, ProblemKind } from './problem';
 
 export const texts = {
