@@ -45,7 +45,7 @@ def test_page_and_python_agree_on_real_photos(
     model = default_model().with_name(f"flowers102_{variant}.tflite")
     python = load_classifier(model)
     pixels = np.stack([read_pixels(file, python.image_size) for file in files])
-    expected = python.probabilities(pixels)
+    expected = python.outputs(pixels)
     with classifier_in(browser, model) as page:
         by_file = page.classify_files(files)
         by_pixels = page.classify_pixels(pixels[:50])
