@@ -6,6 +6,7 @@ import csv
 import re
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image, ImageOps
@@ -16,6 +17,9 @@ from keras_flowers.__main__ import main
 from keras_flowers.errors import UserError
 from keras_flowers.training.sources import open_photos
 from keras_flowers.training.synthetic import draw_flower, prepare
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 NAMES = {0: "red trefoil", 3: "blue daisy", 5: "yellow <i>fivestar<i>"}
 COUNT = 12
@@ -109,29 +113,22 @@ def test_page_says_what_to_do_and_loads_nothing(own: Path) -> None:
     assert "<link" not in page
 
 
-def test_page_opens_in_a_browser_and_asks_nobody(own: Path) -> None:
-    from keras_flowers.export import browser as browsers
-
-    if browsers.find_browser() is None:
-        pytest.skip("Chromium or the extra [page-test], which drives it, is not installed")
-    with browsers.started_browser() as browser:
-        page = browser.new_page(viewport={"width": 360, "height": 640})
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url.partition(":")[0]))
-        errors: list[str] = []
-        page.on("console", lambda message: errors.append(message.text))
-        page.goto((own / "check" / "index.html").as_uri())
-        shown = page.evaluate(
-            "[...document.images].map(one => one.complete && one.naturalWidth > 0)"
-        )
-        assert len(shown) >= 5
-        assert all(shown)
-        assert asked.count("file") == 1
-        assert set(asked) <= {"file", "data"}
-        assert errors == []
-        # On a phone nothing hangs over the edge but tables, which scroll by themselves.
-        width = page.evaluate("document.documentElement.scrollWidth")
-        assert width <= 360
+def test_page_opens_in_a_browser_and_asks_nobody(own: Path, browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 640})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.partition(":")[0]))
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text))
+    page.goto((own / "check" / "index.html").as_uri())
+    shown = page.evaluate("[...document.images].map(one => one.complete && one.naturalWidth > 0)")
+    assert len(shown) >= 5
+    assert all(shown)
+    assert asked.count("file") == 1
+    assert set(asked) <= {"file", "data"}
+    assert errors == []
+    # On a phone nothing hangs over the edge but tables, which scroll by themselves.
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 360
 
 
 def test_table_with_corrections_is_not_replaced_unasked(own: Path, tmp_path: Path) -> None:
