@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -22,13 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_flowers.inference.doubt import Thresholds, groups_of
-from keras_flowers.training import fit
 from keras_flowers.training.batches import CachedFeatures
 from keras_flowers.training.drawings import draw_pictures
 from keras_flowers.training.features import FeatureExtractor, stored_order
-from keras_flowers.training.known import KnownScore, evidence_of, with_known
+from keras_flowers.training.head import FittedHead, fit_head
+from keras_flowers.training.known import KnownScore, with_known
 from keras_flowers.training.metrics import softmax
-from keras_flowers.training.model import FEATURES, OUTPUT, build_head, split_at
+from keras_flowers.training.model import FEATURES, OUTPUT, split_at
 from keras_flowers.training.views import View
 from keras_flowers.training.whitening import fit_whitening, measure_moments
 
@@ -60,9 +61,7 @@ COLUMNS = 8
 
 _FOLDS = 3
 _VIEWS = (View.FULL, View.FLIPPED, View.random(0), View.random(1))  # of what the heads learn
-_PULL = (
-    0.01  # of the columns towards 0, in whitened coordinates; chosen across sources of train.csv
-)
+_PULL = 0.01  # of the columns to 0, in whitened coordinates; chosen across train.csv's sources
 _FEW_UNKNOWN = 50  # photos say nothing about sources
 _LARGE_SOURCE = 0.25  # a source with more than this share of the photos is divided photo by photo
 _DRAWN_WEIGHT = 0.1  # of all drawings together, as a share of the photos labelled unknown
@@ -139,9 +138,9 @@ def fit_known(
                 np.concatenate([seen.labels, drawings.labels]),
             )
         score = _fit_on_validation(_rows(train), validation, drawings)
-    others = [one for one in (strange,) if one is not None]
-    if validation is not None and others:
-        score = _calibrate(score, validation, others)
+    if validation is not None and strange is not None:
+        score = _calibrate(score, validation, strange)
+    kept = KEPT_BLINDLY if strange is None else KEPT
     fitted = with_known(model, score)
     if validation is None:
         thresholds = Thresholds(0.5, 0.7, 0.9)
@@ -151,13 +150,13 @@ def fit_known(
             _known(score, validation),
             validation.labels,
             splits.train.labels,
-            KEPT if others else KEPT_BLINDLY,
+            kept,
         )
     facts = {
         "unknown_photos": 0 if splits.unknown is None else splits.unknown.count,
         "chosen_on": "" if splits.validation is None else splits.validation.split,
         "chosen_on_unknown": 0 if strange is None else len(strange.features),
-        "kept": KEPT if others else KEPT_BLINDLY,
+        "kept": kept,
     }
     return Fitted(fitted, thresholds, facts)
 
@@ -189,8 +188,12 @@ def _rows(cached: CachedFeatures) -> Array:
 
 
 def _known(score: KnownScore, seen: _Seen) -> Array:
-    evidence = KnownScore.evidence(seen.logits, seen.features, score)
-    return _sigmoid(evidence @ score.weights + score.bias)
+    return _sigmoid(_odds(score, seen))
+
+
+def _odds(score: KnownScore, seen: _Seen) -> Array:
+    """The logarithm of known / (1 - known): float32 [N]."""
+    return np.asarray(score.evidence(seen.logits, seen.features) @ score.weights + score.bias)
 
 
 def _sigmoid(score: npt.NDArray[Any]) -> Array:
@@ -220,54 +223,47 @@ def _fit_across_sources(
     fold_of = folds(*_origins(splits.train))
     fold_of_unknown = folds(*_origins(splits.unknown))
     kernel, bias = tail.get_layer(OUTPUT).get_weights()
-    loud = np.concatenate([unknown, drawings.features])
-    own = loud @ kernel + bias
+    others = np.concatenate([unknown, drawings.features])
+    own = others @ kernel + bias
     features = _rows(train)
     mean, deviation = _spread(features)
     classes = kernel.shape[1]
     logits = np.empty((len(features), classes), np.float32)
     unknown_logits = np.empty((len(unknown), classes), np.float32)
-    heads = []
+    whitenings = []
     for fold in range(_FOLDS):
-        rest, here = fold_of != fold, fold_of == fold
-        head, whitening = _train_head(
-            tail, _only(train, rest), config, checkpoints / f"doubt_{fold}.npz"
-        )
+        here, strange = fold_of == fold, fold_of_unknown == fold
+        head = _train_head(tail, _only(train, ~here), config, checkpoints / f"doubt_{fold}.npz")
+        whitenings.append(head.whitening)
         # On photos that neither has seen, both speak equally loud.
-        other = loud @ head[0] + head[1]
-        louder = np.float32(_loudness(own) / _loudness(other))
-        head = (head[0] * louder, head[1] * louder)
-        heads.append((head, whitening))
-        logits[here] = features[here] @ head[0] + head[1]
-        strange = fold_of_unknown == fold
-        unknown_logits[strange] = unknown[strange] @ head[0] + head[1]
+        louder = np.float32(_loudness(own) / _loudness(others @ head.kernel + head.bias))
+        head_kernel, head_bias = head.kernel * louder, head.bias * louder
+        logits[here] = features[here] @ head_kernel + head_bias
+        unknown_logits[strange] = unknown[strange] @ head_kernel + head_bias
     known_evidence, evidence = [], []
-    drawn = np.concatenate([unknown, drawings.features])
-    drawn_logits = np.concatenate([unknown_logits, drawings.logits])
-    drawn_weights = _weights_of_others(len(unknown), len(drawings.features))
+    others_logits = np.concatenate([unknown_logits, drawings.logits])
+    others_weights = _weights_of_others(len(unknown), len(drawings.features))
     # Of the drawings, every third is new to each fold.
     fold_of_others = np.concatenate([fold_of_unknown, np.arange(len(drawings.features)) % _FOLDS])
     for fold in range(_FOLDS):
-        rest, others = fold_of != fold, fold_of_others != fold
-        whitening = heads[fold][1]
+        here, strange = fold_of == fold, fold_of_others == fold
         columns = _fit_columns(
-            whitening,
-            (features[rest], logits[rest]),
-            (drawn[others], drawn_logits[others], drawn_weights[others]),
+            whitenings[fold],
+            (features[~here], logits[~here]),
+            (others[~strange], others_logits[~strange], others_weights[~strange]),
         )
         part = KnownScore(mean, deviation, *columns, np.zeros(0, np.float32), 0.0)
-        here, strange = fold_of == fold, fold_of_others == fold
-        known_evidence.append((here, KnownScore.evidence(logits[here], features[here], part)))
-        evidence.append((strange, KnownScore.evidence(drawn_logits[strange], drawn[strange], part)))
+        known_evidence.append((here, part.evidence(logits[here], features[here])))
+        evidence.append((strange, part.evidence(others_logits[strange], others[strange])))
     right = logits.argmax(axis=1) == train.labels
     weights, bias_of_score = _weigh(
         _in_place(known_evidence),
         np.where(right, 1.0, _MISTAKEN_WEIGHT),
         _in_place(evidence),
-        drawn_weights,
+        others_weights,
     )
     whitening = fit_whitening(measure_moments(train, classes), config.shrinkage)
-    columns = _fit_columns(whitening, (features, logits), (drawn, drawn_logits, drawn_weights))
+    columns = _fit_columns(whitening, (features, logits), (others, others_logits, others_weights))
     return KnownScore(mean, deviation, *columns, weights, bias_of_score)
 
 
@@ -296,27 +292,10 @@ def _only(cached: CachedFeatures, rows: npt.NDArray[np.bool_]) -> CachedFeatures
 
 def _train_head(
     tail: keras.Model, train: CachedFeatures, config: TrainConfig, checkpoint: Path
-) -> tuple[tuple[Array, Array], Any]:
-    """A head like the model's for other photos: its kernel and bias, and the whitening."""
-    whitening = fit_whitening(measure_moments(train, tail.output_shape[-1]), config.shrinkage)
-    head = build_head(tail, config.dropout, config.seed)
-    steps = train.steps(config.batch_size)
-    fit.fit(
-        head,
-        whitening.apply(train),
-        None,
-        fit.FitSettings(
-            epochs=max(_HEAD_STEPS // steps, 1),
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            label_smoothing=config.label_smoothing,
-            seed=config.seed,
-        ),
-        checkpoint=checkpoint,
-        title="doubt",
-    )
-    return whitening.fold(*head.get_layer(OUTPUT).get_weights()), whitening
+) -> FittedHead:
+    """A head like the model's for other photos."""
+    epochs = max(_HEAD_STEPS // train.steps(config.batch_size), 1)
+    return fit_head(tail, train, None, config, epochs, checkpoint=checkpoint, title="doubt")
 
 
 def _origins(photos: LabelledPhotos) -> tuple[list[str], list[str]]:
@@ -438,8 +417,8 @@ def _fit_on_validation(train: Array, validation: _Seen, drawings: _Seen) -> Know
         (drawings.features, drawings.logits, weights),
     )
     score = KnownScore(mean, deviation, *columns, np.zeros(0, np.float32), 0.0)
-    known = KnownScore.evidence(validation.logits, validation.features, score)
-    drawn = KnownScore.evidence(drawings.logits, drawings.features, score)
+    known = score.evidence(validation.logits, validation.features)
+    drawn = score.evidence(drawings.logits, drawings.features)
     others, shares = [drawn], [np.full(len(drawn), 0.5 / len(drawn))]
     if validation.logits.shape[1] > 2:
         # As if their class were none of the model's.
@@ -448,9 +427,7 @@ def _fit_on_validation(train: Array, validation: _Seen, drawings: _Seen) -> Know
         without = validation.logits[left].reshape(-1, classes - 1)
         if classes <= 5:  # the score sees as many logits as ever
             without = np.column_stack([without, without.min(axis=1)])
-        distance = np.abs((validation.features - mean) / deviation).mean(axis=1)
-        strange = (validation.features @ score.kernel + score.offset).max(axis=1)
-        others.append(evidence_of(without, distance, strange))
+        others.append(score.evidence(without, validation.features))
         shares.append(np.full(len(without), 1 / len(without)))
     found, bias = _weigh(
         known,
@@ -491,29 +468,16 @@ def _weigh(
     return weights.astype(np.float32), float(found[-1] - mean @ weights)
 
 
-def _calibrate(score: KnownScore, known: _Seen, others: Sequence[_Seen]) -> KnownScore:
+def _calibrate(score: KnownScore, known: _Seen, others: _Seen) -> KnownScore:
     """Slope and offset of the score, so that `known` means it on the validation photos.
 
     Photos of the classes and others count equally: as if half of all photos showed a class.
     """
-    rows = [
-        KnownScore.evidence(one.logits, one.features, score) @ score.weights + score.bias
-        for one in (known, *others)
-    ]
-    other_rows = np.concatenate(rows[1:])
-    (slope,), offset = _weigh(
-        rows[0][:, None], np.ones(len(rows[0])), other_rows[:, None], np.ones(len(other_rows))
-    )
+    rows, other_rows = (_odds(score, one)[:, None] for one in (known, others))
+    (slope,), offset = _weigh(rows, np.ones(len(rows)), other_rows, np.ones(len(other_rows)))
     if slope <= 0:  # too few photos to say anything
         return score
-    return KnownScore(
-        score.mean,
-        score.deviation,
-        score.kernel,
-        score.offset,
-        score.weights * slope,
-        float(score.bias * slope + offset),
-    )
+    return replace(score, weights=score.weights * slope, bias=float(score.bias * slope + offset))
 
 
 def choose_thresholds(

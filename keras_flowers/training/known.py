@@ -56,27 +56,20 @@ class KnownScore:
     weights: Array
     bias: float
 
-    @staticmethod
-    def evidence(logits: Array, features: Array, score: KnownScore) -> Array:
+    def evidence(self, logits: Array, features: Array) -> Array:
         """What the score weighs, as the graph computes it, in NumPy.
 
         Args:
             logits: float32 [N, C].
             features: float32 [N, D].
-            score: Whose `mean`, `deviation`, `kernel` and `offset` are used.
 
         Returns:
             float32 [N, evidence].
         """
-        distance = np.abs((features - score.mean) / score.deviation).mean(axis=1)
-        strangers = features @ score.kernel + score.offset
-        return evidence_of(logits, distance, strangers.max(axis=1))
-
-
-def evidence_of(logits: Array, distance: Array, strange: Array) -> Array:
-    """The evidence [N, evidence] from logits [N, C], distances [N] and largest columns [N]."""
-    top = -np.sort(-logits, axis=1)[:, :TOP]
-    return np.column_stack([top, logits.mean(axis=1), logits.std(axis=1), distance, strange])
+        top = -np.sort(-logits, axis=1)[:, :TOP]
+        distance = np.abs((features - self.mean) / self.deviation).mean(axis=1)
+        strange = (features @ self.kernel + self.offset).max(axis=1)
+        return np.column_stack([top, logits.mean(axis=1), logits.std(axis=1), distance, strange])
 
 
 def with_known(model: keras.Model, score: KnownScore) -> keras.Model:

@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_flowers.errors import UserError, reason_of
+from keras_flowers.inference import keras_insides
 from keras_flowers.system import load_keras
 from keras_flowers.training import efficientnet_lite
 from keras_flowers.training.bases import BASES, LITE
 
 INPUT = "pixels"
-POOLED = "pooled"
-FEATURES = "features"
-OUTPUT = "probabilities"
+# By these names explanations find them.
+POOLED, FEATURES, OUTPUT = keras_insides.POOLED, keras_insides.FEATURES, keras_insides.OUTPUT
 
 LEAST_SIZE = 32
 """Height and width in pixels of the smallest photos that the bases of Keras take."""

@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from keras_flowers.training.config import TrainConfig, from_settings
 from keras_flowers.training.run_directory import Run, settings_like
@@ -151,11 +152,7 @@ def field_lite0(runs: Path, seed: int) -> TrainConfig:
 
     6 minutes.
     """
-    return _in_the_field(
-        TrainConfig(
-            base="EfficientNetLite0", image_size=320, seed=seed, output=str(runs / "field_lite0")
-        )
-    )
+    return _in_the_field(runs / "field_lite0", seed, base="EfficientNetLite0")
 
 
 def field_lite2(runs: Path, seed: int) -> TrainConfig:
@@ -168,11 +165,7 @@ def field_lite2(runs: Path, seed: int) -> TrainConfig:
 
     8 minutes.
     """
-    return _in_the_field(
-        TrainConfig(
-            base="EfficientNetLite2", image_size=320, seed=seed, output=str(runs / "field_lite2")
-        )
-    )
+    return _in_the_field(runs / "field_lite2", seed, base="EfficientNetLite2")
 
 
 def field_lite0_2040(runs: Path, seed: int) -> TrainConfig:
@@ -212,16 +205,13 @@ def flowers102(runs: Path, seed: int) -> TrainConfig:
     validation photos. An hour.
     """
     return _in_the_field(
-        TrainConfig(
-            image_size=320,
-            train_split="train+validation",
-            fine_tune="block_6_project_BN",
-            fine_tune_views=2,
-            fine_tune_field_views=2,
-            teacher=(str(runs / "field_lite0_2040"), str(runs / "field_lite2_2040")),
-            seed=seed,
-            output=str(runs / "flowers102"),
-        )
+        runs / "flowers102",
+        seed,
+        train_split="train+validation",
+        fine_tune="block_6_project_BN",
+        fine_tune_views=2,
+        fine_tune_field_views=2,
+        teacher=(str(runs / "field_lite0_2040"), str(runs / "field_lite2_2040")),
     )
 
 
@@ -255,11 +245,14 @@ def _on_all_photos(chosen: TrainConfig, output: Path) -> TrainConfig:
     return from_settings(settings_like(Run.at(chosen.run_dir).config_path, changes))
 
 
-def _in_the_field(config: TrainConfig) -> TrainConfig:
+def _in_the_field(output: Path, seed: int, **settings: Any) -> TrainConfig:
     """Learns from Oxford's photos and the field's; chooses on those of both that are kept apart."""
     field = Path(os.environ.get(FIELD_VARIABLE, "field"))
-    return dataclasses.replace(
-        config,
+    return TrainConfig(
+        image_size=320,
+        seed=seed,
+        output=str(output),
+        **settings,
         data=("tfds:oxford_flowers102", str(field / "train.csv")),
         validation_data=(str(field / "validation.csv"),),
         field_views=4,

@@ -13,7 +13,7 @@ from keras_flowers.inference.doubt import Doubt
 from keras_flowers.inference.metadata import add_to_archive
 from keras_flowers.system import import_tensorflow
 from keras_flowers.training.config import from_settings
-from keras_flowers.training.run_directory import Run
+from keras_flowers.training.run_directory import Run, photos_of
 
 
 def refit_doubt(
@@ -44,10 +44,10 @@ def refit_doubt(
     if not run.is_finished or not run.settings:
         raise UserError(f"{run.folder} is no finished run; expected one of keras-flowers train")
     import_tensorflow()
-    from keras_flowers.training.features import FeatureExtractor
     from keras_flowers.training.known import without_known
     from keras_flowers.training.model import FEATURES, split_at
-    from keras_flowers.training.train import add_doubt, open_splits
+    from keras_flowers.training.sources.source import UNKNOWN
+    from keras_flowers.training.train import add_doubt, extractors, open_splits
 
     settings = {**run.settings, "output": str(run.folder)}
     if validation_data:
@@ -58,26 +58,18 @@ def refit_doubt(
     with exclusive_lock(run.folder):
         splits = open_splits(config)
         if data:
-            from keras_flowers.training.sources import open_photos
-            from keras_flowers.training.sources.source import UNKNOWN
-
-            photos = open_photos(
-                data,
+            more = photos_of(
+                run.model_path,
+                run.metadata,
+                UNKNOWN,
+                run=run,
                 data_dir=config.data_dir,
-                cache_dir=config.cache_folder,
-                labels=splits.train.labels,
-                divide=False,
+                sources=data,
             )
-            more = photos.photos(UNKNOWN)
             unknown = more if splits.unknown is None else splits.unknown.joined_with(more)
             splits = splits._replace(unknown=unknown)
         model = without_known(run.load_model())
-        extractor = FeatureExtractor(
-            split_at(model, FEATURES)[0],
-            seed=config.seed,
-            folder=config.cache_folder / "features",
-            run=run.name,
-        )
+        extractor = extractors(config)(split_at(model, FEATURES)[0])
         model, doubt = add_doubt(config, splits, model, extractor, run)
         if doubt is None:
             raise UserError(

@@ -81,7 +81,7 @@ def _train(config: TrainConfig, run: Run) -> TrainResult:
     resolved = _resolve(config, splits)
     teacher = _load_teacher(resolved, splits)
     model = _build(resolved, splits)
-    extractor_of = _extractors(config)
+    extractor_of = extractors(config)
     extractor = extractor_of(split_at(model, FEATURES)[0])
     head = _features(resolved, splits, extractor)
     history = _fit_head(resolved, model, head, run)
@@ -233,7 +233,7 @@ def _build(config: ResolvedConfig, splits: Splits) -> keras.Model:
     return model
 
 
-def _extractors(config: TrainConfig) -> Callable[[keras.Model], FeatureExtractor]:
+def extractors(config: TrainConfig) -> Callable[[keras.Model], FeatureExtractor]:
     """Makes a feature extractor of any frozen network."""
     from keras_flowers.training.features import FeatureExtractor
 
@@ -259,33 +259,22 @@ def _validation_features(splits: Splits, extractor: FeatureExtractor) -> CachedF
 
 
 def _fit_head(config: ResolvedConfig, model: keras.Model, head: _Head, run: Run) -> History:
-    """Trains a head on whitened features, and puts it into `model` for features as they are."""
-    from keras_flowers.training import fit
-    from keras_flowers.training.model import FEATURES, OUTPUT, build_head, split_at
-    from keras_flowers.training.whitening import fit_whitening, measure_moments
+    """Trains a head, and puts it into `model`."""
+    from keras_flowers.training.head import fit_head
+    from keras_flowers.training.model import FEATURES, OUTPUT, split_at
 
-    asked = config.asked
     _, tail = split_at(model, FEATURES)
-    moments = measure_moments(head.train, tail.output_shape[-1])
-    whitening = fit_whitening(moments, asked.shrinkage)
-    fitted = build_head(tail, asked.dropout, asked.seed)
-    history = fit.fit(
-        fitted,
-        whitening.apply(head.train),
-        whitening.apply(head.validation) if head.validation else None,
-        fit.FitSettings(
-            epochs=config.epochs,
-            batch_size=asked.batch_size,
-            learning_rate=asked.learning_rate,
-            weight_decay=asked.weight_decay,
-            label_smoothing=asked.label_smoothing,
-            seed=asked.seed,
-        ),
+    fitted = fit_head(
+        tail,
+        head.train,
+        head.validation,
+        config.asked,
+        config.epochs,
         checkpoint=run.checkpoints / "head.npz",
         title="head",
     )
-    tail.get_layer(OUTPUT).set_weights(whitening.fold(*fitted.get_layer(OUTPUT).get_weights()))
-    return history
+    tail.get_layer(OUTPUT).set_weights([fitted.kernel, fitted.bias])
+    return fitted.history
 
 
 def _fine_tune(

@@ -66,7 +66,7 @@ def test_graph_gives_what_numpy_gives_and_adds_up_to_one(model: keras.Model) -> 
     pixels = features[:, None, None]
     whole = with_known(model, score())
     answers = np.asarray(whole(pixels))
-    evidence = KnownScore.evidence(np.asarray(logits_of(model)(pixels)), features, score())
+    evidence = score().evidence(np.asarray(logits_of(model)(pixels)), features)
     known = 1 / (1 + np.exp(-(evidence @ score().weights + score().bias)))
     np.testing.assert_allclose(1 - answers[:, -1], known, atol=1e-5)
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
