@@ -56,10 +56,16 @@ def write_tflite(
     """
     facts: dict[str, Any] = {}
     if variant == "int8":
-        _, height, width, _ = model.input_shape
-        photos, facts["calibrated_on"] = _calibration_photos(run, (height, width), data_dir)
-        others = _others(run, (height, width), data_dir) if has_known(model) else None
-        content = convert_int8(model, photos, others)
+        size = (model.input_shape[1], model.input_shape[2])
+        photos = _calibration_photos(run, data_dir)
+        pixels = _some_of(photos, size, CALIBRATION_PHOTOS)
+        facts["calibrated_on"] = {
+            "dataset": photos.dataset,
+            "split": photos.split,
+            "photos": len(pixels),
+        }
+        others = _others(photos, size) if has_known(model) else None
+        content = convert_int8(model, pixels, others)
     elif variant == "float16":
         converter = tflite.converter_for(model, batch_size=None)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -78,26 +84,8 @@ def write_tflite(
         )
 
 
-def _others(run: Run, size: tuple[int, int], data_dir: str | None) -> npt.NDArray[np.uint8]:
-    """Pictures of none of the classes, at most `CALIBRATION_OTHERS`: the run's own, or drawn."""
-    split = str(run.metadata.provenance.get("trained_on", {}).get("split"))
-    try:
-        photos = run.photos(split, data_dir)
-    except UserError:  # it is calibrated on photos from elsewhere
-        photos = None
-    if photos is None or not photos.unknown_count:
-        return draw_pictures(size)[:: 8 * EACH // CALIBRATION_OTHERS]
-    unknown = photos.of_split(UNKNOWN)
-    step = max(unknown.count // CALIBRATION_OTHERS, 1)
-    some = dataclasses.replace(unknown, records=unknown.records.shard(step, 0))
-    batches = data.pixels(some, size).as_numpy_iterator()
-    return np.concatenate([batch for batch, _ in batches])[:CALIBRATION_OTHERS]
-
-
-def _calibration_photos(
-    run: Run, size: tuple[int, int], data_dir: str | None
-) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
-    """Photos that the model was trained on, or others, spread evenly; and what they are."""
+def _calibration_photos(run: Run, data_dir: str | None) -> data.LabelledPhotos:
+    """The photos that the model was trained on, or those named instead."""
     trained_on = run.metadata.provenance.get("trained_on")
     if not isinstance(trained_on, dict) and not run.sources:
         raise UserError(
@@ -105,9 +93,21 @@ def _calibration_photos(
             "trained on; name photos with --data, or leave int8 out with --formats"
         )
     split = str(trained_on.get("split")) if isinstance(trained_on, dict) else "train"
-    photos = run.photos(split, data_dir)
-    step = max(photos.count // CALIBRATION_PHOTOS, 1)
+    return run.photos(split, data_dir)
+
+
+def _others(photos: data.LabelledPhotos, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Pictures of none of the classes, at most `CALIBRATION_OTHERS`: beside these, or drawn."""
+    if not photos.unknown_count:
+        return draw_pictures(size)[:: 8 * EACH // CALIBRATION_OTHERS]
+    return _some_of(photos.of_split(UNKNOWN), size, CALIBRATION_OTHERS)
+
+
+def _some_of(
+    photos: data.LabelledPhotos, size: tuple[int, int], count: int
+) -> npt.NDArray[np.uint8]:
+    """At most `count` of the photos, spread evenly over them: uint8 [n, height, width, 3]."""
+    step = max(photos.count // count, 1)
     some = dataclasses.replace(photos, records=photos.records.shard(step, 0))
     batches = data.pixels(some, size).as_numpy_iterator()
-    pixels = np.concatenate([batch for batch, _ in batches])[:CALIBRATION_PHOTOS]
-    return pixels, {"dataset": photos.dataset, "split": photos.split, "photos": len(pixels)}
+    return np.concatenate([batch for batch, _ in batches])[:count]
