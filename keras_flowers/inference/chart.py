@@ -6,8 +6,9 @@ input gives the same file.
 
 from __future__ import annotations
 
+import io
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,6 +30,7 @@ from keras_flowers.inference.doubt import Answer
 from keras_flowers.inference.flowers import flower_named
 from keras_flowers.inference.fonts import FONT, drawable
 from keras_flowers.inference.formats import CHART_SOFTWARE
+from keras_flowers.inference.image import Photo, read_photo
 from keras_flowers.inference.text import percent
 
 _DPI = 150
@@ -185,8 +187,7 @@ def draw_evidence(
     lines = [_wrapped(f"for and against {name}", 42) for name in names]
     head = max(_size(figure, one, size=_TEXT_SIZE, **_BOLD)[1] for one in lines) + _LINE_GAP
     height = _add_below(figure, head + panel_height + _SCALE_HEIGHT + _MARGIN)
-    # The strongest few places must not make all others look empty.
-    limit = max(float(np.quantile(np.abs(said), 0.99)), 1e-9)
+    limit = _fullest(said)
     for number, (line, places) in enumerate(zip(lines, said, strict=True)):
         left = _MARGIN + number * ((width - 2 * _MARGIN + _COLUMN_GAP) / 2)
         from_bottom = _MARGIN + _SCALE_HEIGHT
@@ -227,22 +228,31 @@ def draw_places(
         side_px: The longer side of the picture.
     """
     if limit is None:
-        limit = max(float(np.quantile(np.abs(places), 0.99)), 1e-9)
+        limit = _fullest(places)
     share = side_px / max(photo.size)
     size = (max(1, round(photo.width * share)), max(1, round(photo.height * share)))
     grey = photo.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0).convert("L")
     # A little paler, so that the colours stand out in dark photos, too.
     grounds = 255 - 0.8 * (255 - np.asarray(grey, np.float64))[..., None]
-    strength = np.clip(places / limit, -1, 1)
-    colours = matplotlib.colormaps["RdBu_r"](_FOR_AND_AGAINST * np.sign(strength) + 0.5)[..., :3]
-    colours = colours * 255
-    layers = np.concatenate([colours, 255 * 0.7 * np.abs(strength)[..., None]], axis=-1)
+    layers = 255 * _colours_of(np.clip(places / limit, -1, 1))
     # Squares, as the network sees them: a smooth picture would promise more than there is.
     squares = Image.fromarray(layers.round().astype(np.uint8), "RGBA")
     over = np.asarray(squares.resize(size, Image.Resampling.NEAREST), np.float64)
     alpha = over[..., 3:] / 255
     mixed = grounds * (1 - alpha) + over[..., :3] * alpha
     return Image.fromarray(mixed.round().astype(np.uint8))
+
+
+def _fullest(places: Any) -> float:
+    """What has the fullest colour: the strongest few must not make all others look empty."""
+    return max(float(np.quantile(np.abs(places), 0.99)), 1e-9)
+
+
+def _colours_of(strength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Red for what speaks for a name, blue for against: -1..1 [...] -> RGBA 0..1 [..., 4]."""
+    colours = matplotlib.colormaps["RdBu_r"](_FOR_AND_AGAINST * np.sign(strength) + 0.5)
+    colours[..., 3] = 0.7 * np.abs(strength)
+    return np.asarray(colours)
 
 
 @_default_style()
@@ -369,6 +379,19 @@ def write_png(figure: Figure, file: BinaryIO) -> None:
     figure.savefig(file, dpi=_DPI, format="png", metadata=_FACTS["png"])
 
 
+def png_of(photo: Photo | None, draw: Callable[[Image.Image], Figure]) -> bytes | None:
+    """What a notebook shows of a photo; None where that is not at hand, or deleted meanwhile."""
+    if photo is None:
+        return None
+    try:
+        picture = read_photo(photo, PHOTO_SIZE)
+    except UserError:
+        return None
+    file = io.BytesIO()
+    write_png(draw(picture), file)
+    return file.getvalue()
+
+
 def _draw_bars(axes: Axes, names: Sequence[str], probabilities: Sequence[float]) -> None:
     """A bar for each name, the first on top, on a track that stands for 100 %."""
     rows = range(len(names))
@@ -400,9 +423,7 @@ def _add_below(figure: Figure, inches: float) -> float:
 def _draw_scale(figure: Figure, width: float, height: float, limit: float, *, exact: bool) -> None:
     """Says what the colours of the places mean, at the bottom of the figure."""
     unit = "to the logit" if exact else "to the log of the probability (found by graying out)"
-    steps = np.linspace(-1, 1, 41)
-    colours = matplotlib.colormaps["RdBu_r"](_FOR_AND_AGAINST * np.sign(steps) + 0.5)
-    colours[:, 3] = 0.7 * np.abs(steps)
+    colours = _colours_of(np.linspace(-1, 1, 41))
     box = (_MARGIN / width, (_MARGIN + 0.22) / height, 1.6 / width, 0.16 / height)
     axes = figure.add_axes(box)
     axes.imshow(colours[None], aspect="auto", interpolation="none")

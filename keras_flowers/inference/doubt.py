@@ -7,7 +7,7 @@ what stands here, and page/src/doubt.ts follows it line by line.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from keras_flowers.errors import UserError
@@ -85,11 +85,7 @@ class Doubt:
         """JSON-ready; `read_doubt` reads it."""
         return {
             "none": NONE,
-            "thresholds": {
-                "known": self.thresholds.known,
-                "sure": self.thresholds.sure,
-                "group": self.thresholds.group,
-            },
+            "thresholds": asdict(self.thresholds),
             "groups": [{"name": one.name, "classes": list(one.classes)} for one in self.groups],
             "deadly": list(self.deadly),
             "fitted": dict(self.fitted or {}),
@@ -125,6 +121,11 @@ class Answer:
     kind: Kind
     text: str
     warning: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the likeliest name alone says all of it."""
+        return self.kind == "name" and not self.warning
 
     def __str__(self) -> str:
         return f"{self.text} ({self.warning})" if self.warning else self.text

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_flowers.errors import UserError
-from keras_flowers.inference.image import Photo, read_photo
+from keras_flowers.inference.image import Photo
 from keras_flowers.inference.insides import Parts
 
 if TYPE_CHECKING:
@@ -126,19 +126,9 @@ class Evidence:
 
     def _repr_png_(self) -> bytes | None:
         # Imported here: Matplotlib takes half a second to load.
-        import io
-
         from keras_flowers.inference import chart
 
-        if self.photo is None:
-            return None
-        try:
-            picture = read_photo(self.photo, chart.PHOTO_SIZE)
-        except UserError:  # deleted meanwhile
-            return None
-        file = io.BytesIO()
-        chart.write_png(self.draw(picture), file)
-        return file.getvalue()
+        return chart.png_of(self.photo, self.draw)
 
 
 def split_logits(parts: Parts) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from keras_flowers.inference.insides import Insides, Padding, Parts
 
 POOLED, FEATURES, OUTPUT = "pooled", "features", "probabilities"
-"""The layers of our models, by name; `training.model` builds them so."""
+"""The layers of our models, by name: `training.model` builds them."""
 
 
 def insides_of_keras(model: Any) -> Insides | None:

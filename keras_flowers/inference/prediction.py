@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference.doubt import Answer, Doubt, answer
-from keras_flowers.inference.image import Photo, read_photo
+from keras_flowers.inference.image import Photo
 from keras_flowers.inference.text import percent
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Prediction:
     def __str__(self) -> str:
         top, said = self.top(), self.answer
         width = max(len(name) for name, _ in top)
-        head = [] if said.kind == "name" and not said.warning else [str(said)]
+        head = [] if said.is_plain else [str(said)]
         return "\n".join([*head, *(f"{name:<{width}}  {percent(each):>6}" for name, each in top)])
 
     def __repr__(self) -> str:
@@ -122,19 +122,11 @@ class Prediction:
 
     def _repr_png_(self) -> bytes | None:
         # Imported here: Matplotlib takes half a second to load.
-        import io
-
         from keras_flowers.inference import chart
 
-        if self.photo is None:
-            return None
-        try:
-            picture = read_photo(self.photo, chart.PHOTO_SIZE)
-        except UserError:  # deleted meanwhile
-            return None
-        file = io.BytesIO()
-        chart.write_png(chart.draw_prediction(picture, self.top(), self.answer), file)
-        return file.getvalue()
+        return chart.png_of(
+            self.photo, lambda photo: chart.draw_prediction(photo, self.top(), self.answer)
+        )
 
     def _repr_html_(self) -> str | None:
         import html
@@ -146,7 +138,5 @@ class Prediction:
             for name, each in self.top()
         )
         said = self.answer
-        head = (
-            "" if said.kind == "name" and not said.warning else f"<p>{html.escape(str(said))}</p>"
-        )
+        head = "" if said.is_plain else f"<p>{html.escape(str(said))}</p>"
         return f"{head}<table>{rows}</table>"
