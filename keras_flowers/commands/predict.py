@@ -143,7 +143,7 @@ def _draw(
     try:
         picture = read_photo(photo.source, chart.PHOTO_SIZE)
         if options.explain:
-            figure = prediction.evidence.draw(picture, bars)
+            figure = prediction.evidence.draw(picture, bars, prediction.answer)
             if announce:
                 print(_how(prediction))
         else:
@@ -300,7 +300,9 @@ def _draw_seen(frame: Image.Image, prediction: Prediction, options: argparse.Nam
     from keras_flowers.inference import chart
 
     bars = min(options.top_k, MAX_BARS)
-    chart.save(prediction.evidence.draw(frame, bars), options.chart or CAMERA_CHART)
+    chart.save(
+        prediction.evidence.draw(frame, bars, prediction.answer), options.chart or CAMERA_CHART
+    )
 
 
 # The command line.

@@ -165,6 +165,7 @@ def draw_evidence(
     photo: Image.Image,
     top: Sequence[tuple[str, float]],
     evidence: Mapping[str, npt.NDArray[np.float64]],
+    answer: Answer | None = None,
     *,
     exact: bool,
 ) -> Figure:
@@ -174,9 +175,10 @@ def draw_evidence(
         photo: In mode "RGB".
         top: Names and probabilities 0..1, the likeliest first.
         evidence: float [rows, columns] of some of the names: `Evidence.of`.
+        answer: As for `draw_prediction`.
         exact: Whether it adds up to the logits; else it says what hiding a place changes.
     """
-    figure = draw_prediction(photo, top)
+    figure = draw_prediction(photo, top, answer)
     width, _ = figure.get_size_inches()
     names, said = list(evidence), list(evidence.values())
     panel_width = (width - 2 * _MARGIN - _COLUMN_GAP) / 2

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_flowers.errors import UserError
+from keras_flowers.inference.doubt import Answer
 from keras_flowers.inference.image import Photo
 from keras_flowers.inference.insides import Parts
 
@@ -108,17 +109,18 @@ class Evidence:
         constant = self.constant[number] - self.constant.mean()
         return np.asarray(above + constant / above.size)
 
-    def draw(self, photo: Image.Image, bars: int = 5) -> Figure:
+    def draw(self, photo: Image.Image, bars: int = 5, answer: Answer | None = None) -> Figure:
         """Draws the photo and its names, and below where the first two of them come from.
 
         Args:
             photo: The same, in mode "RGB", at any size.
             bars: How many names get a bar.
+            answer: What is said of it (`Prediction.answer`); None: the likeliest name.
         """
         from keras_flowers.inference import chart  # which loads Matplotlib
 
         places = {name: self.of(name) for name, _ in self.top(2)}
-        return chart.draw_evidence(photo, self.top(bars), places, exact=self.is_exact)
+        return chart.draw_evidence(photo, self.top(bars), places, answer, exact=self.is_exact)
 
     def __repr__(self) -> str:
         rows, columns = self.places.shape[1:]
