@@ -199,8 +199,8 @@ def with_article(name: str) -> str:
 
 
 _SINGULAR = frozenset(
-    {"hibiscus", "lotus", "clematis", "bearded iris", "yellow iris", "crocus"}
-) | {"spring crocus"}
+    {"hibiscus", "lotus", "clematis", "bearded iris", "yellow iris", "crocus", "spring crocus"}
+)
 
 
 def groups_of(

@@ -2,7 +2,7 @@
 
 import { showBars } from './bars';
 import type { Classifier } from './classifier';
-import type { Said } from './doubt';
+import { type Said, inOneLine } from './doubt';
 import { find } from './elements';
 import { showProblem } from './gallery';
 import { texts } from './texts';
@@ -96,7 +96,7 @@ async function watch(page: Page): Promise<void> {
 
 function showLive(top: ReturnType<Classifier['top']>, said?: Said): void {
   const name = find('live-name');
-  const headline = said ? said.text + (said.warning && ` (${said.warning})`) : '';
+  const headline = said ? inOneLine(said) : '';
   // The same text once more would be read out once more.
   if (name.textContent !== headline) name.textContent = headline;
   showBars(find('live-bars'), top);

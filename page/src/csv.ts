@@ -1,7 +1,7 @@
 // Answers as a table for a spreadsheet, in the columns of `keras-flowers predict --output x.csv`.
 
 import type { Named } from './messages';
-import type { Said } from './doubt';
+import { type Said, inOneLine } from './doubt';
 import type { CaptureInfo } from './exif';
 
 export interface Row {
@@ -26,7 +26,7 @@ export function csvOf(rows: readonly Row[], names: number): string {
       one ? [one.name, String(Number(one.probability.toFixed(6)))] : ['', ''],
     ),
     known === undefined ? '' : String(Number(known.toFixed(6))),
-    said ? said.text + (said.warning && ` (${said.warning})`) : '',
+    said ? inOneLine(said) : '',
     ...[taken?.date, taken?.latitude, taken?.longitude].map((fact) => String(fact ?? '')),
     error,
   ]);

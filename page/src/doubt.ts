@@ -11,6 +11,11 @@ export interface Said {
   readonly warning: string;
 }
 
+/** The text with its warning, as one line. */
+export function inOneLine({ text, warning }: Said): string {
+  return warning ? `${text} (${warning})` : text;
+}
+
 /** The least probability of a second name that is worth saying. */
 const SECOND = 0.1;
 
