@@ -133,10 +133,13 @@ def _parse_python(words: list[str]) -> None:
     if words[:2] == ["-m", "keras_flowers"]:
         _parse_ours(words[2:])
     elif words[:1] == ["-m"] and words[1].startswith("tools."):
-        _parse(importlib.import_module(f"{words[1]}.__main__").parser(), words[2:])
+        module = importlib.import_module(words[1])
+        if hasattr(module, "__path__"):  # a package
+            module = importlib.import_module(f"{words[1]}.__main__")
+        _parse(module.parser(), words[2:])
     elif words[0].startswith("tools/"):
-        module = words[0].removesuffix(".py").replace("/", ".")
-        _parse(importlib.import_module(module).parser(), words[1:])
+        name = words[0].removesuffix(".py").replace("/", ".")
+        _parse(importlib.import_module(name).parser(), words[1:])
 
 
 def _parse(parser: argparse.ArgumentParser, words: list[str]) -> None:

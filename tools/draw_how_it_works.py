@@ -1,9 +1,14 @@
-"""Makes the numbers and pictures of docs/how_it_works.md from one photo and one trained run."""
+"""Makes the numbers and pictures of docs/how_it_works.md from one photo and one trained run.
+
+The numbers are printed in the page's own sentences. With --page they are put into the page, and
+kept beside it in a JSON file, with which a test compares the page.
+"""
 
 from __future__ import annotations
 
 import argparse
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,16 +23,21 @@ from PIL import Image
 
 from keras_flowers.commands.exit import exit_with
 from keras_flowers.errors import UserError
+from keras_flowers.files import write_json, write_text
 from keras_flowers.inference import evidence, image
 from keras_flowers.inference.image import Pixels
-from keras_flowers.inference.keras_insides import insides_of_keras
+from keras_flowers.inference.keras_insides import POOLED, insides_of_keras
 from keras_flowers.system import import_tensorflow
 from keras_flowers.training import metrics
 from keras_flowers.training.run_directory import Run
+from tools.quotes import Said, as_json
 
 EXAMPLES = """examples:
   the pictures of the page, and the numbers on standard output
-      python tools/draw_how_it_works.py docs/sunflower.jpg saved_models/MobileNetV2 --output docs
+      python -m tools.draw_how_it_works docs/sunflower.jpg saved_models/MobileNetV2 --output docs
+  the same, and the numbers into the page
+      python -m tools.draw_how_it_works docs/sunflower.jpg saved_models/MobileNetV2 --output docs \
+          --page docs/how_it_works.md
 """
 
 ROW, COLUMN = 114, 96
@@ -56,7 +66,10 @@ Array = npt.NDArray[np.floating[Any]]
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     options = parser().parse_args(argv)
-    explain(options.photo, options.run, options.label, options.output)
+    said = explain(options.photo, options.run, options.label, options.output)
+    if options.page is not None:
+        write_text(options.page, said.put_into(options.page.read_text(encoding="utf-8")))
+        write_json(options.page.with_suffix(".json"), as_json(said))
     return 0
 
 
@@ -71,11 +84,20 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--output", metavar="DIR", type=Path, default=Path("."), help="where the pictures go"
     )
+    options.add_argument(
+        "--page",
+        metavar="FILE",
+        type=Path,
+        help="put the numbers into FILE, which has these sentences, and into a JSON file beside it",
+    )
     return options
 
 
-def explain(photo: Path, folder: Path, label: str, output: Path) -> None:
-    """Prints every number of the page and writes its pictures into `output`.
+def explain(photo: Path, folder: Path, label: str, output: Path) -> Said:
+    """Prints every number of the page in its sentence, and writes the pictures into `output`.
+
+    Returns:
+        What was printed.
 
     Raises:
         UserError: `folder` is not a finished run of a MobileNetV2, or has no such label.
@@ -85,9 +107,10 @@ def explain(photo: Path, folder: Path, label: str, output: Path) -> None:
         raise UserError(f"{folder} is not finished; expected the folder of a finished run")
     import_tensorflow()
 
-    from keras_flowers.training.model import FEATURES, OUTPUT, POOLED, split_at
+    from keras_flowers.training.known import without_known
+    from keras_flowers.training.model import FEATURES, OUTPUT, split_at
 
-    model = run.load_model()
+    model = without_known(run.load_model())
     labels = run.metadata.labels
     if label not in labels:
         raise UserError(f"{label} is not a label of {folder}")
@@ -96,97 +119,140 @@ def explain(photo: Path, folder: Path, label: str, output: Path) -> None:
     right = labels.index(label)
     output.mkdir(parents=True, exist_ok=True)
 
-    print("== a photo is an array")
     upright = image.read_photo(photo)
     size = (model.input_shape[1], model.input_shape[2])
     pixels = image.read_pixels(photo, size)
-    patch = pixels[ROW : ROW + 4, COLUMN : COLUMN + 4]
-    print(f"{upright.width} x {upright.height} -> {pixels.shape}: {pixels.size} numbers")
-    print(patch.tolist())
-    _save(_draw_pixels(upright, pixels, patch), output / "pixels.png")
-    print(f"scaled: {pixels[ROW, COLUMN]} -> {(pixels[ROW, COLUMN] / 127.5 - 1).round(3)}")
-
-    print("== one perceptron of the first layer")
     batch = pixels[None].astype(np.float32)
-    _explain_perceptron(model, batch)
-    first_map = _outputs(model, MAPS[0], batch)[..., FILTER]
-    kernel = model.get_layer("Conv1").get_weights()[0][..., FILTER]
-    _save(_draw_perceptron(batch[0] / 127.5 - 1, kernel, first_map), output / "perceptron.png")
+    answer = np.asarray(model(batch))[0]
+    classes = len(labels)
+    convolutions = sum("Conv2D" in type(one).__name__ for one in model.layers)
+    _, tail = split_at(model, FEATURES)
+    kernel, bias = tail.get_layer(OUTPUT).get_weights()
 
-    print("== feed-forward")
+    says = Said()
+    says(
+        "photo -> {} x {} x 3 numbers -> {} convolutions (frozen) -> {:,} features\n"
+        '-> {} logits -> softmax -> {} probabilities -> "{}", {:.2f} %',
+        *size,
+        convolutions,
+        len(kernel),
+        classes,
+        classes,
+        label,
+        100 * answer[right],
+    )
+
+    says("{} x {} pixels become {} x {} x 3 = {:,} numbers.", *upright.size, *size, pixels.size)
+    patch = pixels[ROW : ROW + 4, COLUMN : COLUMN + 4]
+    first = pixels[ROW, COLUMN]
+    says(
+        "The first, ({}, {}, {}), is scaled to ({:.3f}, {:.3f}, {:.3f}).",
+        *first,
+        *(first / 127.5 - 1),
+    )
+    _save(_draw_pixels(upright, pixels, patch), output / "pixels.png")
+
+    _explain_perceptron(says, model, batch)
+    first_map = _outputs(model, MAPS[0], batch)[..., FILTER]
+    first_kernel = model.get_layer("Conv1").get_weights()[0][..., FILTER]
+    _save(
+        _draw_perceptron(batch[0] / 127.5 - 1, first_kernel, first_map), output / "perceptron.png"
+    )
+
+    says("there are {} convolutions.", convolutions)
     maps = [_outputs(model, name, batch) for name in (*MAPS, LAST_MAPS)]
-    for name, one in zip((*MAPS, LAST_MAPS), maps, strict=True):
-        print(f"{name:24} {one.shape}  {(one == 0).mean():.0%} zeros")
+    says(
+        "\n".join(
+            f"| `{name}` | {{}} of {{}} x {{}} | {{:.0f}} % |" for name in (*MAPS, LAST_MAPS)
+        ),
+        *(
+            one
+            for map_ in maps
+            for one in (map_.shape[2], *map_.shape[:2], 100 * (map_ == 0).mean())
+        ),
+    )
     _save(_draw_maps(maps), output / "feature_maps.png")
 
-    print("== pooling")
+    head = kernel.size + bias.size
+    says(
+        "{:,} numbers of the base stay as they are; {:,} of the head are learned.",
+        model.count_params() - head,
+        head,
+    )
     insides = insides_of_keras(model)
     assert insides is not None  # it has the layers of a MobileNetV2 of ours
     parts = insides.parts(batch)
-    pooled = _outputs(model, POOLED, batch)
-    _, tail = split_at(model, FEATURES)
     features = parts.features[None]
-    _explain_pooling(_outputs(model, LAST_MAPS, batch), parts.maps, pooled, features[0])
+    _explain_pooling(says, model, batch, features[0])
 
-    print("== the head")
-    kernel, bias = tail.get_layer(OUTPUT).get_weights()
-    logits = features @ kernel + bias
-    probabilities = metrics.softmax(logits)
-    answer = np.asarray(model(batch))
-    print(f"features {features.shape}, W {kernel.shape}, b {bias.shape}")
-    print(f"largest difference from the whole model {np.abs(probabilities - answer).max():.1e}")
-    head = kernel.size + bias.size
-    print(f"weights: head {head}, base {model.count_params() - head}")
-    print(f"convolutions: {sum('Conv2D' in type(one).__name__ for one in model.layers)}")
+    says(
+        "one layer of {} perceptrons, one for each flower. Each weighs all {:,} features.",
+        classes,
+        len(kernel),
+    )
+    logits = (features @ kernel + bias)[0]
+    np.testing.assert_allclose(metrics.softmax(logits[None])[0], answer, atol=1e-5)
     places, constant = evidence.split_logits(parts)
-    split = evidence.Evidence(labels, answer[0], places, constant)
-    above = float(logits[0, right] - logits.mean())
-    print(f"logit of {label} above the mean {above:.3f}")
-    by_place = places[right] - places.mean(axis=0)
+    split = evidence.Evidence(labels, answer, places, constant)
+    above = float(logits[right] - logits.mean())
+    by_place = float((places[right] - places.mean(axis=0)).sum())
     added = float(constant[right] - constant.mean())
-    print(f"  = places {by_place.sum():.3f} + bias {added:.3f}")
+    says("its logit is {:.3f} above the mean of all {} logits.", above, classes)
+    says("{:.3f} = {:.3f} (places) + {:.3f} (bias).", above, by_place, added)
     shown = split.of(label)
     on_flower = shown[FLOWER]
-    print(f"with the bias spread evenly: {shown.min():.3f} to {shown.max():.3f} a place")
-    print(f"  {on_flower.size} places of the flower {on_flower.sum():.3f}, ", end="")
-    print(f"{shown.size - on_flower.size} others {shown.sum() - on_flower.sum():.3f}")
+    says("A place adds between {:.3f} and {:.3f}.", shown.min(), shown.max())
+    says(
+        "The {} places around the flower add {:.3f} together, the {} others {:.3f}.",
+        on_flower.size,
+        on_flower.sum(),
+        shown.size - on_flower.size,
+        shown.sum() - on_flower.sum(),
+    )
     _save(_draw_evidence(pixels, shown, label), output / "evidence.png")
 
-    print("== softmax")
-    top = np.argsort(-logits[0])[:5]
-    powers = np.exp(logits[0] - logits.max())
-    print(f"mean of all logits {logits.mean():.3f}; sum of exp(z - max z) {powers.sum():.4f}")
-    for k in top:
-        print(f"{labels[k]:20} z {logits[0, k]:7.3f}  exp {powers[k]:.4f}  {answer[0, k]:.2%}")
-    _save(
-        _draw_softmax([labels[k] for k in top], logits[0, top], answer[0, top]),
-        output / "softmax.png",
+    top = np.argsort(-logits)[:5]
+    powers = np.exp(logits - logits.max())
+    says(
+        "the exponentials of $z$ minus the largest $z$ add up to {:.4f}, and "
+        "1 / {:.4f} = {:.2f} %.",
+        powers.sum(),
+        powers.sum(),
+        100 / powers.sum(),
     )
-    temperature = run.metrics["temperature"]
-    before = metrics.softmax(logits * temperature)
-    print(f"temperature {temperature:.4f}; {label} before it {before[0, right]:.2%}")
+    says(
+        "\n".join(["| {} | {:.3f} | {:.4f} | {:.2f} % |"] * len(top)),
+        *(one for k in top for one in (labels[k], logits[k], powers[k], 100 * answer[k])),
+    )
+    _save(_draw_softmax([labels[k] for k in top], logits[top], answer[top]), output / "softmax.png")
 
-    print("== cross-entropy")
-    classes = len(labels)
-    print(f"knowing nothing {np.log(classes):.3f}; now {-np.log(answer[0, right]):.3f}")
-
+    says(
+        "gives each flower 1/{}, which costs $\\ln {} = {:.3f}$.", classes, classes, np.log(classes)
+    )
+    says("With {:.2f} % the cost is {:.3f}.", 100 * answer[right], -np.log(answer[right]))
     smoothing = run.settings["label_smoothing"]
     targets = np.full(classes, smoothing / classes)
     targets[right] += 1 - smoothing
     least = -(targets[targets > 0] * np.log(targets[targets > 0])).sum()
-    print(f"smoothed target {targets[right]:.4f} and {targets.min():.5f}; least loss {least:.3f}")
+    says("With *label smoothing* of {}, a tenth of the target", smoothing)
+    says("{:.4f} for the right flower, {:.5f} for each other.", targets[right], targets.min())
+    says("the loss cannot fall below {:.3f}.", least)
 
-    print("== backpropagation")
-    _explain_backpropagation(tail, features, right)
-
-    print("== training")
-    with run.history_path.open(encoding="utf-8") as lines:
-        history = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
-    for row in (history[0], history[1], history[-1]):
-        print(f"epoch {row['epoch']:.0f}: loss {row['loss']:.3f}, accuracy {row['accuracy']:.2%}")
+    _explain_backpropagation(says, tail, features, right)
+    _explain_training(says, run, least)
     _save_small(run.curves_path, output / "learning_curves.png")
-    for split, scores in run.metrics["scores"].items():
-        print(f"{split}: top-1 {scores['top1']['value']:.1%} of {scores['photos']}")
+
+    temperature = run.metrics["temperature"]
+    before = metrics.softmax(logits[None] * temperature)[0]
+    says(
+        "the temperature found is {:.4f}. Without it, the answer would also be {}, but with "
+        "{:.2f} %; with it, {:.2f} %.",
+        temperature,
+        labels[before.argmax()],
+        100 * before[right],
+        100 * answer[right],
+    )
+    return says
 
 
 def _outputs(model: Any, layer: str, batch: Array) -> Array:
@@ -197,50 +263,82 @@ def _outputs(model: Any, layer: str, batch: Array) -> Array:
     return maps
 
 
-def _explain_perceptron(model: Any, batch: Array) -> None:
+def _explain_perceptron(says: Said, model: Any, batch: Array) -> None:
     weights = model.get_layer("Conv1").get_weights()[0][..., FILTER]
-    for channel, name in enumerate(("red", "green", "blue")):
-        print(f"weights on {name}: {_rounded(weights[..., channel])}")
     gamma, beta, mean, variance = (w[FILTER] for w in model.get_layer("bn_Conv1").get_weights())
     epsilon = model.get_layer("bn_Conv1").epsilon
-    print(f"inputs: {weights.size}")
+    perceptrons = model.get_layer("Conv1").filters
+    says(
+        "the first layer has {} perceptrons with 3 x 3 x 3 = {} inputs each.",
+        perceptrons,
+        weights.size,
+    )
+    answers = []
     for row, column in ((ROW, COLUMN), (FLAT_ROW, FLAT_COLUMN)):
         inputs = batch[0, row : row + 3, column : column + 3] / 127.5 - 1
         weighted_sum = float((weights * inputs).sum())
         normed = gamma * (weighted_sum - mean) / np.sqrt(variance + epsilon) + beta
-        by_hand = [weighted_sum, normed, np.clip(normed, 0, 6)]
+        by_hand = [weighted_sum, float(normed), float(np.clip(normed, 0, 6))]
         # Stride 2, padded below and on the right only: output (i, j) begins at input (2i, 2j).
         place = (row // 2, column // 2, FILTER)
         found = [_outputs(model, name, batch)[place] for name in ("Conv1", "bn_Conv1", MAPS[0])]
-        print(f"at row {row}, column {column}, pixel {batch[0, row, column]}")
-        print(f"  sum, normalised, ReLU6: by hand {_rounded(by_hand, 3)}")
-        print(f"                  the model's own {_rounded(found, 3)}")
+        np.testing.assert_allclose(by_hand, found, atol=1e-3)  # as the page says
+        answers.append(by_hand)
+    (total, normed, cut), (flat_total, _, flat_cut) = answers
+    says(
+        "The weighted sum is {:.3f}, the normalised sum {:.3f}, and ReLU6 cuts it to {:.1f}, the "
+        "strongest possible answer. In the even blue sky the sum is {:.3f} and the answer {:.3f}.",
+        *(total, normed, cut, flat_total, flat_cut),
+    )
 
 
-def _explain_pooling(
-    maps: Array, weighted: Sequence[Array], pooled: Array, features: Array
-) -> None:
+def _explain_pooling(says: Said, model: Any, batch: Array, features: Array) -> None:
+    import keras
+
+    # What is averaged is each map times the weights of its places.
+    averaged = [one._keras_history.operation.input for one in model.get_layer(POOLED).input]
+    weighted = [
+        np.asarray(one)[0] for one in keras.Model(model.inputs[0], averaged)(batch, training=False)
+    ]
+    pooled = _outputs(model, POOLED, batch)
     means = np.concatenate([one.mean(axis=(0, 1)) for one in weighted])
-    print(f"pooled {[one.shape for one in weighted]} -> {pooled.shape}")
-    print(f"largest difference from the means by hand {np.abs(means - pooled).max():.1e}")
+    np.testing.assert_allclose(means, pooled, atol=1e-5)
+    maps = _outputs(model, LAST_MAPS, batch)
     weights = weighted[0].sum(axis=-1) / maps.sum(axis=-1)
     middle = len(weights) // 2
-    print(f"weights of the places: middle {weights[middle, middle]:.2f}, ", end="")
-    print(f"middle of a side {weights[0, middle]:.2f}, corner {weights[0, 0]:.2f}")
+    says(
+        "in a map of {} x {}, the place in the middle has weight {:.2f}, the middle of a side "
+        "{:.2f}, a corner {:.2f}.",
+        *weights.shape,
+        weights[middle, middle],
+        weights[0, middle],
+        weights[0, 0],
+    )
+    channels = Counter(one.shape[-1] for one in weighted)
+    (late, early) = channels.most_common()
+    says("{} x {} + {} x {} maps give {:,} features.", *late[::-1], *early[::-1], len(features))
     order = np.argsort(pooled)
-    for name, one in (("strongest", order[-1]), ("middle", order[len(order) // 2])):
-        print(f"{name} map: mean {pooled[one]:.4f}, its root {features[one]:.4f}")
+    most, median = order[-1], order[len(order) // 2]
+    says(
+        "The strongest map has the average {:.4f}, the median map {:.4f}. Their roots are {:.4f} "
+        "and {:.4f}: they differ by a factor of {:.0f} instead of {:.0f}.",
+        pooled[most],
+        pooled[median],
+        features[most],
+        features[median],
+        features[most] / features[median],
+        pooled[most] / pooled[median],
+    )
     tenth = order[-len(order) // 10 :]
-    print(f"zeros {(pooled == 0).mean():.1%}; the strongest tenth has ", end="")
-    print(f"{pooled[tenth].sum() / pooled.sum():.0%} of the sum, ", end="")
-    print(f"of the roots' {features[tenth].sum() / features.sum():.0%}")
+    says(
+        "The strongest tenth of the maps holds {:.0f} % of the sum of all averages, but {:.0f} % "
+        "of the sum of all roots.",
+        100 * pooled[tenth].sum() / pooled.sum(),
+        100 * features[tenth].sum() / features.sum(),
+    )
 
 
-def _rounded(values: npt.ArrayLike, digits: int = 2) -> str:
-    return str(np.asarray(values, np.float64).round(digits).tolist())
-
-
-def _explain_backpropagation(tail: Any, features: Array, right: int) -> None:
+def _explain_backpropagation(says: Said, tail: Any, features: Array, right: int) -> None:
     import tensorflow as tf
 
     from keras_flowers.training.model import OUTPUT, build_head
@@ -248,22 +346,70 @@ def _explain_backpropagation(tail: Any, features: Array, right: int) -> None:
     head = build_head(tail, dropout=0.0, seed=0)
     layer = head.get_layer(OUTPUT)
     target = np.eye(tail.output_shape[-1], dtype=np.float32)[[right]]
-    print(f"one photo, steps of {STEP_SIZE}; |x|^2 = {(features**2).sum():.1f}")
+    steps = []
     for step in range(GRADIENT_STEPS + 1):
         with tf.GradientTape() as tape:
             probabilities = head(features)
             loss = -tf.math.log(probabilities[0, right])
         gradients = tape.gradient(loss, [layer.kernel, layer.bias])
         error = np.asarray(probabilities) - target
-        by_hand = features.T @ error
         if step == 0:
-            print(f"p - y: {error[0, right]:.4f} for the right class, {error.max():.4f} for others")
-            print(f"gradient {by_hand.shape}: largest difference from the formula ", end="")
-            print(f"{np.abs(by_hand - np.asarray(gradients[0])).max():.1e}")
-        chosen = float(probabilities[0, right])
-        print(f"step {step:2}: probability {chosen:.2%}, loss {float(loss):.3f}")
+            says(
+                "$p - y$ is {:.4f} for sunflower and {:.4f} for each other flower.",
+                error[0, right],
+                error.max(),
+            )
+            by_hand = features.T @ error
+            # As the page says: by less than a millionth.
+            np.testing.assert_allclose(by_hand, np.asarray(gradients[0]), rtol=0, atol=1e-6)
+        steps.append((step, 100 * float(probabilities[0, right]), float(loss)))
         layer.kernel.assign_sub(STEP_SIZE * gradients[0])
         layer.bias.assign_sub(STEP_SIZE * gradients[1])
+    says("steps on this photo alone, with $\\eta = {}$:", STEP_SIZE)
+    for title, form, values in zip(
+        ("step", "probability, %", "loss"),
+        ("{}", "{:.2f}", "{:.3f}"),
+        zip(*steps, strict=True),
+        strict=True,
+    ):
+        says(f"| {title} |{f' {form} |' * len(values)}", *values)
+
+
+def _explain_training(says: Said, run: Run, least_loss: float) -> None:
+    settings = run.settings
+    says("It is {:g}, which gave the lowest validation loss", settings["shrinkage"])
+    says(
+        "In every step {} views are averaged; $\\eta$ begins at {} and falls to 0",
+        settings["batch_size"],
+        settings["learning_rate"],
+    )
+    says("The decay is $\\lambda$ = {},", settings["weight_decay"])
+    with run.history_path.open(encoding="utf-8") as lines:
+        history = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
+    says(
+        "the loss is {:.3f} in the first of {} passes, {:.3f} in the second and {:.3f} in the "
+        "last, where {:.3f} is the least possible.",
+        history[0]["loss"],
+        len(history),
+        history[1]["loss"],
+        history[-1]["loss"],
+        least_loss,
+    )
+    says(
+        "Of the training photos, {:.2f} % are named correctly during the first pass, {:.2f} % "
+        "during the second.",
+        100 * history[0]["accuracy"],
+        100 * history[1]["accuracy"],
+    )
+    validation, test = (run.metrics["scores"][split] for split in ("validation", "test"))
+    says(
+        "{:.1f} % of the {:,} validation photos and {:.1f} % of the {:,} test photos are named "
+        "correctly.",
+        100 * validation["top1"]["value"],
+        validation["photos"],
+        100 * test["top1"]["value"],
+        test["photos"],
+    )
 
 
 def _figure(width: float, height: float) -> Figure:
