@@ -323,5 +323,5 @@ def pieces(total: npt.NDArray[np.bool_], size: int) -> Iterator[npt.NDArray[np.i
     [[0], [2, 3], [4]]
     """
     numbers = np.flatnonzero(total)
-    for group in np.unique(numbers // size):
-        yield numbers[numbers // size == group]
+    if len(numbers):
+        yield from np.split(numbers, np.flatnonzero(np.diff(numbers // size)) + 1)

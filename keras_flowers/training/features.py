@@ -17,7 +17,6 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference.litert import LiteRTModel
@@ -26,6 +25,7 @@ from keras_flowers.system import available_cores
 from keras_flowers.training import data, tflite
 from keras_flowers.training.batches import CachedFeatures, PredictFn
 from keras_flowers.training.data import LabelledPhotos
+from keras_flowers.training.devices import gpus, run_on_all
 from keras_flowers.training.feature_cache import FeatureCache, Key, photos_of_a_piece, pieces
 from keras_flowers.training.views import View
 
@@ -186,7 +186,7 @@ class FeatureExtractor:
 
 
 def photos_at_a_time(size: tuple[int, int], views: int) -> int:
-    """How many photos are run together, each in some views: 20 MiB of pixels.
+    """How many photos are run together, each in some views: 20 MiB of pixels, for each GPU.
 
     With fewer the cores wait for each other more often; more would not be faster.
 
@@ -194,15 +194,16 @@ def photos_at_a_time(size: tuple[int, int], views: int) -> int:
     34
     """
     height, width = size
-    return max((20 << 20) // (height * width * 3 * views), 1)
+    return max((20 << 20) * max(len(gpus()), 1) // (height * width * 3 * views), 1)
 
 
 def engine_for(trunk: keras.Model) -> tuple[PredictFn, str]:
     """How the frozen part is run here, and its name: the one place where that is chosen."""
-    gpus = len(tf.config.list_physical_devices("GPU"))
-    if gpus:
-        # Keras runs a model on the first; the others have nothing to do.
-        return trunk.predict_on_batch, "Keras on a GPU" + (f" (1 of {gpus})" if gpus > 1 else "")
+    devices = gpus()
+    if len(devices) > 1:
+        return run_on_all(trunk, devices), f"Keras on {len(devices)} GPUs"
+    if devices:
+        return trunk.predict_on_batch, "Keras on a GPU"
     # LiteRT's XNNPACK kernels take about a third of the time of TensorFlow's on a CPU.
     workers = available_cores()
     model = LiteRTModel(tflite.convert(trunk), workers=workers)

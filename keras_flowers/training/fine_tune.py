@@ -22,6 +22,7 @@ from keras_flowers.training import data
 from keras_flowers.training.batches import StreamedPhotos
 from keras_flowers.training.config import TrainConfig
 from keras_flowers.training.data import LabelledPhotos
+from keras_flowers.training.devices import gpus, trained_on_all
 from keras_flowers.training.features import FeatureExtractor, digest_of, engine_for
 from keras_flowers.training.fit import Examples, FitSettings, History, fit
 from keras_flowers.training.metrics import softmax
@@ -163,23 +164,24 @@ def fine_tune(
         to_learn = cached
         if validation is not None:
             to_watch = extractor.features(validation, [View.FULL])
-    unfreeze_base(tail)
-    return fit(
-        tail,
-        to_learn,
-        to_watch,
-        FitSettings(
-            epochs=config.fine_tune_epochs,
-            batch_size=BATCH_SIZE,
-            learning_rate=config.fine_tune_learning_rate,
-            weight_decay=config.weight_decay,
-            label_smoothing=0.0 if mixup else config.label_smoothing,
-            seed=config.seed,
-            warmup=WARMUP,
-        ),
-        checkpoint=checkpoint,
-        title=f"fine-tuning {layer}",
-    )
+    with trained_on_all(tail, gpus()) as student:
+        unfreeze_base(student)
+        return fit(
+            student,
+            to_learn,
+            to_watch,
+            FitSettings(
+                epochs=config.fine_tune_epochs,
+                batch_size=BATCH_SIZE,
+                learning_rate=config.fine_tune_learning_rate,
+                weight_decay=config.weight_decay,
+                label_smoothing=0.0 if mixup else config.label_smoothing,
+                seed=config.seed,
+                warmup=WARMUP,
+            ),
+            checkpoint=checkpoint,
+            title=f"fine-tuning {layer}",
+        )
 
 
 def _views_by_epoch(config: TrainConfig) -> list[int]:

@@ -300,20 +300,38 @@ def _with_probabilities(batches: Iterator[WeightedBatch], classes: int) -> Itera
         yield inputs, rows[correct] if correct.ndim == 1 else correct, weights
 
 
+def _filled_up(batches: Iterator[WeightedBatch], devices: int) -> Iterator[WeightedBatch]:
+    """Batches that can be divided evenly among devices, by rows that count nothing.
+
+    Keras takes the mean of each device's rows, then the mean of these: with 5 rows on one and 4 on
+    another, the 4 would count for more; with none on one, it fails.
+    """
+    for inputs, correct, weights in batches:
+        count = len(inputs)
+        rows = np.arange(-(-count // devices) * devices)
+        # As much in a mean over more rows as before.
+        scaled = weights[rows % count] * np.float32(len(rows) / count)
+        yield inputs[rows % count], correct[rows % count], np.where(rows < count, scaled, 0)
+
+
 def _dataset(
     batches: Callable[[], Iterator[WeightedBatch]], steps: int, tail: keras.Model
 ) -> tf.data.Dataset:
     """Batches for `tail`: each pass is what `batches` gives, `steps` of them."""
     classes = tail.output_shape[-1]
+    devices = tf.distribute.get_strategy().num_replicas_in_sync
+
+    def generate() -> Iterator[WeightedBatch]:
+        made = _with_probabilities(batches(), classes)
+        return made if devices == 1 else _filled_up(made, devices)
+
     signature = (
         tf.TensorSpec((None, *tail.input_shape[1:]), tf.float32),
         tf.TensorSpec((None, classes), tf.float32),
         tf.TensorSpec((None,), tf.float32),
     )
     return (
-        tf.data.Dataset.from_generator(
-            lambda: _with_probabilities(batches(), classes), output_signature=signature
-        )
+        tf.data.Dataset.from_generator(generate, output_signature=signature)
         # Of an unknown length, Keras would go on where the last validation ended.
         .apply(tf.data.experimental.assert_cardinality(steps))
         .prefetch(1)

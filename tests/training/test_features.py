@@ -37,13 +37,12 @@ class Photos:
         self.digests = np.array(digests, "S32")
 
 
-@pytest.mark.parametrize(("gpus", "said"), [(1, "Keras on a GPU"), (2, "Keras on a GPU (1 of 2)")])
 def test_gpu_is_used_where_there_is_one(
-    gpus: int, said: str, trunk: keras.Model, monkeypatch: pytest.MonkeyPatch
+    trunk: keras.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind] * gpus)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
     run, name = engine_for(trunk)
-    assert name == said
+    assert name == "Keras on a GPU"
     assert run == trunk.predict_on_batch
 
 
