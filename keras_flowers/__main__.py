@@ -17,6 +17,7 @@ COMMANDS = {
     "data": "look at your photos before training: wrong labels, duplicates and more",
     "train": "train a classifier of your own",
     "evaluate": "score a model on labelled photos",
+    "compare": "say which of two runs is better, and whether that is chance",
     "export": "write a trained model as SavedModel and TFLite files",
     "verify": "check that all files of a model give the same answers",
     "doubt": "fit when a trained model says that it does not know",

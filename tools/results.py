@@ -35,6 +35,8 @@ README = ROOT / "README.md"
 SHIPPED = ROOT / "saved_models" / "flowers102"
 CARD = SHIPPED / "README.md"
 START = ROOT / "docs" / "index.md"
+OWN_FLOWERS = ROOT / "docs" / "own_flowers.md"
+NEW_FLOWERS = ROOT / "docs" / "new_flowers.json"
 QUESTIONS = ROOT / "docs" / "faq.md"
 
 SHIPPED_RECIPE, SHIPPED_SEED = "flowers102", 0
@@ -280,6 +282,19 @@ def field_sentence(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     return textwrap.fill(words, 100, break_on_hyphens=False)
 
 
+def new_flowers_table(_: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """How good bases are on flowers that are none of the 102, as tools/new_flowers.py measured."""
+    found = json.loads(NEW_FLOWERS.read_text(encoding="utf-8"))
+    bases: dict[str, dict[str, list[float]]] = found["bases"]
+    shots = list(next(iter(bases.values())))
+    lines = [f"| base | {' | '.join(f'{one} photos a flower' for one in shots)} |"]
+    lines.append(f"|{' --- |' * (len(shots) + 1)}")
+    for base, measured in bases.items():
+        cells = [_in_per_cent(measured[one]) for one in shots]
+        lines.append(f"| `{base}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _shipped(results: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, Any]:
     """The figures of the model that ships."""
     runs = [one for one in results.get(SHIPPED_RECIPE, []) if one["seed"] == SHIPPED_SEED]
@@ -297,6 +312,8 @@ RENDERED: tuple[tuple[Path, str, Callable[[Mapping[str, Sequence[dict[str, Any]]
     (README, "field_sentence", field_sentence),
     (START, "field_sentence", field_sentence),
     (QUESTIONS, "field_sentence", field_sentence),
+    (README, "new_flowers", new_flowers_table),
+    (OWN_FLOWERS, "new_flowers", new_flowers_table),
     (CARD, "test", test_table),
     (CARD, "field", field_table),
 )
@@ -335,8 +352,11 @@ def _mean_and_spread(
     """In per cent, with the standard deviation over the seeds where there are several."""
     # An older run may lack a score.
     shares = [of(run[where]) for run in runs if where in run]
-    if not shares:
-        return ""
+    return _in_per_cent(shares) if shares else ""
+
+
+def _in_per_cent(shares: Sequence[float]) -> str:
+    """Their mean, with the standard deviation where there are several."""
     text = f"{100 * statistics.mean(shares):.1f}"
     return f"{text} ± {100 * statistics.stdev(shares):.1f}" if len(shares) > 1 else text
 

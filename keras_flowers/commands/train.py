@@ -15,7 +15,7 @@ from keras_flowers.system import import_tensorflow
 from keras_flowers.training.bases import BASES
 from keras_flowers.training.config import TrainConfig, from_settings
 from keras_flowers.training.result import TrainResult
-from keras_flowers.training.run_directory import Run, settings_like
+from keras_flowers.training.run_directory import Run, settings_like, settings_to_go_on
 from keras_flowers.training.train import train_model
 
 STOPPED = (
@@ -34,6 +34,10 @@ EXAMPLES = """examples:
       keras-flowers train --demo
   another base
       keras-flowers train --base EfficientNetB0
+  your own flowers, on the network of the model that ships, which knows flowers
+      keras-flowers train --base flowers102 --data my_photos
+  more photos, or new flowers, for a model that is there: nothing begins anew
+      keras-flowers train --start_from saved_models/mine --data new_photos
   on all 2,040 labelled photos, with the settings that the first run chose on validation
       keras-flowers train --config saved_models/MobileNetV2/config.json \\
           --train_split train+validation --output saved_models/MobileNetV2_2040
@@ -118,6 +122,8 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[TrainConfig, bool]:
     given = {name: value for name, value in options.items() if value is not None}
     if file:
         given = settings_like(Path(file), given)
+    elif "start_from" in given:
+        given = settings_to_go_on(given["start_from"], given)
     if demo and given.get("output") is None:
         given["output"] = DEMO_OUTPUT
     return from_settings(given), demo

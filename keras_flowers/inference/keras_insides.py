@@ -19,17 +19,11 @@ def insides_of_keras(model: Any) -> Insides | None:
     Args:
         model: pixels [N, H, W, 3] -> probabilities; a functional model of Keras.
     """
-    names = {layer.name for layer in getattr(model, "layers", ())}
-    if not {POOLED, FEATURES, OUTPUT} <= names:
+    maps = _weighted_maps(model)
+    if maps is None:
         return None
     import keras
 
-    pooled = model.get_layer(POOLED).input
-    poolings = [_made_by(one) for one in (pooled if isinstance(pooled, list) else [pooled])]
-    if not all(isinstance(one, keras.layers.GlobalAveragePooling2D) for one in poolings):
-        return None
-    # In front of each pooling its maps are multiplied by the weights of their places.
-    maps = [one.input for one in poolings]
     paddings = [_padding(one) for one in maps]
     below = keras.Model(model.inputs[0], [*maps, model.get_layer(FEATURES).output])
     head = model.get_layer(OUTPUT)
@@ -52,13 +46,44 @@ def insides_of_keras(model: Any) -> Insides | None:
     return Insides(parts, features)
 
 
-def _padding(weighted: Any) -> Padding:
-    """What was put around maps before they were multiplied by the weights of their places."""
+def pooled_maps(model: Any) -> list[Any] | None:
+    """The feature maps that a Keras model pools, as tensors of its graph, the deepest first.
+
+    Returns:
+        Maps [N, h, w, channels], padding included; None for a model that is built in another way.
+    """
+    weighted = _weighted_maps(model)
+    return None if weighted is None else [_unweighted(one) for one in weighted]
+
+
+def _weighted_maps(model: Any) -> list[Any] | None:
+    """The maps as they are averaged: multiplied by the weights of their places."""
+    names = {layer.name for layer in getattr(model, "layers", ())}
+    if not {POOLED, FEATURES, OUTPUT} <= names:
+        return None
+    import keras
+
+    pooled = model.get_layer(POOLED).input
+    poolings = [_made_by(one) for one in (pooled if isinstance(pooled, list) else [pooled])]
+    if not all(isinstance(one, keras.layers.GlobalAveragePooling2D) for one in poolings):
+        return None
+    return [one.input for one in poolings]
+
+
+def _unweighted(weighted: Any) -> Any:
+    """Maps before they were multiplied by the weights of their places."""
     import keras
 
     multiplied = _made_by(weighted)
     tensors = multiplied.input if not isinstance(multiplied, keras.layers.InputLayer) else weighted
-    layer = _made_by(tensors[0] if isinstance(tensors, list) else tensors)
+    return tensors[0] if isinstance(tensors, list) else tensors
+
+
+def _padding(weighted: Any) -> Padding:
+    """What was put around maps before they were multiplied by the weights of their places."""
+    import keras
+
+    layer = _made_by(_unweighted(weighted))
     if not isinstance(layer, keras.layers.ZeroPadding2D):
         return Padding()
     (top, bottom), (left, right) = layer.padding

@@ -10,9 +10,15 @@ from types import MappingProxyType
 from typing import Any
 
 from keras_flowers.errors import UserError
+from keras_flowers.inference.classifier import default_model
+from keras_flowers.inference.metadata import MODEL_FILE
 
 LITE = "efficientnet_lite"
 """In the place of a function of `keras.applications`: the network is built by our own module."""
+
+
+SHIPPED_NAME = "flowers102"
+"""What the model that ships is called, also as a base: its network, which knows flowers."""
 
 
 @dataclass(frozen=True)
@@ -69,26 +75,43 @@ extra [lite].
 
 
 def find_base(name: str) -> str:
-    """The name in `BASES`, or the path of a saved feature extractor, that `name` stands for.
+    """What `--base` means: a name in `BASES` or `SHIPPED_NAME`, or else the path that it is.
 
     >>> find_base("mobilenetv2_0.35")
     'MobileNetV2_0.35'
 
     Raises:
-        UserError: `name` is neither.
+        UserError: `name` is neither, or there is no Keras model at the path.
     """
-    if name.endswith(".keras"):
-        if not Path(name).is_file():
-            raise UserError(f"--base: there is no saved feature extractor at {name}")
-        return name
-    by_lower_case = {known.lower(): known for known in BASES}
-    if name.lower() in by_lower_case:
-        return by_lower_case[name.lower()]
+    by_lower_case = {known.lower(): known for known in (*BASES, SHIPPED_NAME)}
+    found = by_lower_case.get(name.lower(), name)
+    if found in BASES:
+        return found
+    file = file_of_base(found)
+    if file.is_file():
+        return found
+    if found == SHIPPED_NAME:
+        raise UserError(
+            f"--base {found}: there is no {file}, the Keras model of what ships; install "
+            "keras_flowers anew, or name the folder of a finished run"
+        )
+    if file != Path(name):
+        raise UserError(f"--base {name}: expected the folder of a finished run, with {MODEL_FILE}")
+    if file.suffix == ".keras":
+        raise UserError(f"--base: there is no saved model at {name}")
     nearest = difflib.get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.5)
     meant = ", ".join(by_lower_case[one] for one in nearest)
     raise UserError(
         f"--base: {name!r} is not known; "
         + (f"did you mean {meant}? " if nearest else "")
-        + "keras-flowers train --help lists all names; the path of a .keras feature extractor "
-        "will do, too"
+        + "keras-flowers train --help lists all names; the folder of a finished run or the path of "
+        "a .keras file will do, too"
     )
+
+
+def file_of_base(base: str) -> Path:
+    """The Keras model that a base is which is not in `BASES`, whether it is there or not."""
+    if base == SHIPPED_NAME:
+        return default_model().parent / MODEL_FILE
+    path = Path(base)
+    return path / MODEL_FILE if path.is_dir() else path

@@ -11,7 +11,8 @@ from typing import Any, get_type_hints
 
 from keras_flowers.errors import UserError
 from keras_flowers.files import read_json
-from keras_flowers.training.bases import find_base
+from keras_flowers.inference.metadata import MODEL_FILE
+from keras_flowers.training.bases import BASES, file_of_base, find_base
 from keras_flowers.training.views import LARGEST_SEED, View
 
 DATA, NETWORK, LEARNING, FINE_TUNING, PLACES = (
@@ -99,10 +100,18 @@ class TrainConfig:
         "MobileNetV2",
         NETWORK,
         "NAME",
-        "pretrained base: a name listed below, or the path of a .keras feature extractor",
+        "pretrained base: a name listed below; flowers102, the network of the model that ships, "
+        "which knows flowers; the folder of a finished run; or a .keras feature extractor",
     )
     image_size: int | None = _option(
         None, NETWORK, "PIXELS", "height and width of the input (default: the base's own)"
+    )
+    start_from: str | None = _option(
+        None,
+        NETWORK,
+        "RUN",
+        "a finished run to go on from, with its base and all that its head knows: more photos, "
+        "new classes or --fine_tune; its photos and settings count where nothing else is said",
     )
     dropout: float = _option(
         0.0, NETWORK, "SHARE", "share of the features that are dropped while training"
@@ -186,7 +195,11 @@ class TrainConfig:
         1e-3, FINE_TUNING, "RATE", "of AdamW at its highest, after a warm-up"
     )
     output: str | None = _option(
-        None, PLACES, "FOLDER", "folder of the run (default: saved_models/<base>)"
+        None,
+        PLACES,
+        "FOLDER",
+        "folder of the run (default: saved_models/<base>, <run>_more with --start_from, or "
+        "on_<base> where that is a run)",
     )
     overwrite: bool = _option(False, PLACES, "", "replace the finished model in the folder")
     cache_dir: str | None = _option(
@@ -246,12 +259,15 @@ class TrainConfig:
         for weight in self.data_weight:
             if not 0 < weight <= 1000:
                 raise UserError(f"--data_weight: expected more than 0, at most 1000, got {weight}")
-        object.__setattr__(self, "base", find_base(self.base))
+        # A run that is gone on from holds its network: what it was built upon need not be here.
+        if self.start_from is None:
+            object.__setattr__(self, "base", find_base(self.base))
         # As seen from anywhere: the run finds its photos again.
         for name in ("data", "validation_data", "label_map"):
-            object.__setattr__(self, name, tuple(map(_from_anywhere, getattr(self, name))))
-        if self.category_names is not None:
-            object.__setattr__(self, "category_names", _from_anywhere(self.category_names))
+            object.__setattr__(self, name, tuple(map(from_anywhere, getattr(self, name))))
+        for name in ("category_names", "start_from"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, from_anywhere(getattr(self, name)))
 
     @property
     def cache_folder(self) -> Path:
@@ -263,7 +279,14 @@ class TrainConfig:
         """Where the run's files go."""
         if self.output is not None:
             return Path(self.output)
-        return Path("saved_models") / Path(self.base).stem
+        if self.start_from is not None:
+            start = Path(self.start_from)
+            name = start.parent.name if start.suffix == ".keras" else start.name
+            return Path("saved_models") / f"{name}_more"
+        file = Path(self.base) if self.base in BASES else file_of_base(self.base)
+        # Of a run, not where the base itself lies.
+        name = f"on_{file.parent.name}" if file.name == MODEL_FILE else file.stem
+        return Path("saved_models") / name
 
 
 def cache_folder(cache_dir: str | None) -> Path:
@@ -350,7 +373,7 @@ def from_settings(settings: dict[str, Any]) -> TrainConfig:
     return TrainConfig(**settings)
 
 
-def _from_anywhere(path: str) -> str:
+def from_anywhere(path: str) -> str:
     """A path of something that is there as an absolute one; anything else as it is."""
     found = Path(path).expanduser()
     return str(found.resolve()) if found.exists() else path

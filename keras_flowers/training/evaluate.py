@@ -168,12 +168,18 @@ def evaluate_model(
         classes=classes,
         sources=photos.origins,
         unknown_count=photos.unknown_count,
-        learned_count=_count_learned(photos, classifier.metadata.provenance, run),
+        learned_count=count_learned(photos, classifier.metadata.provenance, run),
     )
 
 
-def _count_learned(photos: LabelledPhotos, provenance: Mapping[str, Any], run: Run | None) -> int:
-    """How many photos are among those that a model says it was trained on; opens none of them."""
+def count_learned(photos: LabelledPhotos, provenance: Mapping[str, Any], run: Run | None) -> int:
+    """How many photos are among those that a model says it was trained on; opens none of them.
+
+    Args:
+        photos: The photos.
+        provenance: What the model says of itself.
+        run: Its run, whose `split.csv` knows more; None: it has none.
+    """
     from keras_flowers.training.sources.labelled import positions_of
     from keras_flowers.training.sources.photo_set import read_division
     from keras_flowers.training.sources.tfds import TfdsPhotos
@@ -183,11 +189,14 @@ def _count_learned(photos: LabelledPhotos, provenance: Mapping[str, Any], run: R
         sides = {part.partition("[")[0].strip() for part in split.split("+")}
         division = read_division(run.split_path)
         return sum(division.get(digest) in sides for digest in photos.digests.tolist())
-    stored = photos.parts[0].photos
-    if split and isinstance(stored, TfdsPhotos) and provenance.get("dataset") == photos.dataset:
-        learned = set(positions_of(TfdsPhotos(stored.builder, split)))
-        return len(learned & photos.positions)
-    return 0
+    # Of several data sets the first has the splits.
+    first = str(provenance.get("dataset")).split(" + ")[0]
+    count = 0
+    for part in photos.parts:
+        if split and isinstance(part.photos, TfdsPhotos) and part.name == first:
+            learned = set(positions_of(TfdsPhotos(part.photos.builder, split)))
+            count += len(learned.intersection(part.positions))
+    return count
 
 
 def _part_as_dict(part: metrics.PartScores) -> dict[str, Any]:

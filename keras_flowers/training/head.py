@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import keras
+import numpy as np
 
 from keras_flowers.training import fit
 from keras_flowers.training.batches import CachedFeatures
@@ -39,6 +40,7 @@ def fit_head(
     *,
     checkpoint: Path,
     title: str,
+    start: tuple[Array, Array] | None = None,
 ) -> FittedHead:
     """Trains a head like that of `tail`, which stays as it is.
 
@@ -50,9 +52,14 @@ def fit_head(
         epochs: Passes over all of `train`.
         checkpoint: The file for the state.
         title: What the progress bar calls this.
+        start: The kernel [D, K] and bias [K] of a head to go on from, for features that are not
+            whitened, of the first K classes; None: all begin at zero.
     """
-    whitening = fit_whitening(measure_moments(train, tail.output_shape[-1]), config.shrinkage)
+    moments = measure_moments(train, tail.output_shape[-1])
+    whitening = fit_whitening(moments, config.shrinkage)
     head = build_head(tail, config.dropout, config.seed)
+    if start is not None:
+        head.get_layer(OUTPUT).set_weights(_begun(*start, whitening, moments.means))
     history = fit.fit(
         head,
         whitening.apply(train),
@@ -70,3 +77,28 @@ def fit_head(
     )
     kernel, bias = whitening.fold(*head.get_layer(OUTPUT).get_weights())
     return FittedHead(kernel, bias, whitening, history)
+
+
+def _begun(kernel: Array, bias: Array, whitening: Whitening, means: Array) -> tuple[Array, Array]:
+    """The head to begin with, for whitened features, where some classes are known already.
+
+    A new class begins where its photos lie on average, at the length that known ones have got.
+
+    Args:
+        kernel: [D, K], of the first K classes, for features that are not whitened.
+        bias: [K].
+        whitening: Of the features.
+        means: [C, D], the mean features of all classes.
+
+    Returns:
+        kernel [D, C] and bias [C].
+    """
+    kernel, bias = whitening.unfold(kernel, bias)
+    centres = whitening.matrix @ (means - whitening.centre).T
+    old, new = centres[:, : len(bias)], centres[:, len(bias) :]
+    # Least squares: the head's columns as multiples of the centres of their classes.
+    length = float((kernel * old).sum() / (old * old).sum())
+    return (
+        np.hstack([kernel, length * new]).astype(np.float32),
+        np.append(bias, np.full(new.shape[1], bias.mean())).astype(np.float32),
+    )

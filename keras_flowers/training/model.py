@@ -9,7 +9,6 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -20,7 +19,7 @@ from keras_flowers.errors import UserError, reason_of
 from keras_flowers.inference import keras_insides
 from keras_flowers.system import load_keras
 from keras_flowers.training import efficientnet_lite
-from keras_flowers.training.bases import BASES, LITE
+from keras_flowers.training.bases import BASES, LITE, file_of_base
 
 INPUT = "pixels"
 # By these names explanations find them.
@@ -52,11 +51,12 @@ def build_model(
     see `split_at`.
 
     Args:
-        base: A name in `bases.BASES`, or the path of a saved `.keras` feature extractor that takes
-            pixels 0..255 and gives feature maps.
+        base: A name in `bases.BASES`, or what `bases.file_of_base` finds a `.keras` file for: a
+            classifier of ours, whose head is left out, or a feature extractor that takes pixels
+            0..255 and gives feature maps.
         image_size: Height and width of the input in pixels.
         classes: How many labels there are.
-        random_weights_for: None for the ImageNet weights (or a saved extractor's own); photos
+        random_weights_for: None for the ImageNet weights (or a saved model's own); photos
             [N, image_size, image_size, 3] for random weights whose batch norms fit those photos.
         seed: Of random weights.
 
@@ -250,11 +250,11 @@ def image_size_of(base: str) -> int:
     """The height and width in pixels that `base` was made for.
 
     Raises:
-        UserError: `base` is a saved extractor that has no fixed square size.
+        UserError: `base` is a saved model that has no fixed square size.
     """
     if base in BASES:
         return BASES[base].image_size
-    shape = _load_extractor(base).input_shape
+    shape = _load_saved(base).input_shape
     if shape[1] is None or shape[1] != shape[2]:
         raise UserError(f"{base} takes photos of the shape {shape}; say --image_size")
     return int(shape[1])
@@ -268,9 +268,19 @@ def _base_maps(
     These are the expanded maps of the last inverted residual blocks, that is the inputs of the last
     depthwise convolutions. Pooled together they name flowers far better than the last map alone,
     which ImageNet's own classes have shaped (docs/recipe.md has the figures). A base without
-    depthwise convolutions gives its last map.
+    depthwise convolutions gives its last map. Of a classifier of ours they are those that it pools.
     """
-    network = _application(base, images, weights) if base in BASES else _extractor(base, images)
+    if base in BASES:
+        network = _application(base, images, weights)
+    else:
+        saved = _load_saved(base)
+        pooled = keras_insides.pooled_maps(saved)
+        if pooled is not None:
+            return list(_flat(base, keras.Model(saved.inputs[0], pooled), images).outputs)
+        network = _flat(base, saved, images)
+    if len(network.outputs) != 1 or len(network.outputs[0].shape) != 4:
+        shapes = [tuple(output.shape) for output in network.outputs]
+        raise UserError(f"--base {base} gives {shapes}; expected feature maps [N, h, w, channels]")
     depthwise = [one for one in network.layers if isinstance(one, keras.layers.DepthwiseConv2D)]
     return [one.input for one in reversed(depthwise[-DEPTHWISE_INPUTS:])] or network.outputs
 
@@ -308,30 +318,27 @@ def _application(base: str, images: keras.KerasTensor, weights: str | None) -> k
     return network
 
 
-def _extractor(path: str, images: keras.KerasTensor) -> keras.Model:
-    extractor = _load_extractor(path)
+def _flat(base: str, saved: keras.Model, images: keras.KerasTensor) -> keras.Model:
+    """A clone on our own input: the layers come to lie flat in our graph, at any image size."""
     try:
-        # A clone on our own input: the layers come to lie flat in our graph, at any image size.
-        tensors = [images] if isinstance(extractor.input, list) else images
-        flat = keras.models.clone_model(extractor, input_tensors=tensors)
-        flat.set_weights(extractor.get_weights())
+        tensors = [images] if isinstance(saved.input, list) else images
+        flat = keras.models.clone_model(saved, input_tensors=tensors)
+        flat.set_weights(saved.get_weights())
     except Exception as error:
         reason = reason_of(error)
         raise UserError(
-            f"--base {path} cannot take photos of {images.shape[1]} pixels, it was made for "
-            f"{extractor.input_shape[1]} ({reason})"
+            f"--base {base} cannot take photos of {images.shape[1]} pixels, it was made for "
+            f"{saved.input_shape[1]} ({reason})"
         ) from None
-    if len(flat.outputs) != 1 or len(flat.outputs[0].shape) != 4:
-        shapes = [tuple(output.shape) for output in flat.outputs]
-        raise UserError(f"--base {path} gives {shapes}; expected feature maps [N, h, w, channels]")
     return flat
 
 
-def _load_extractor(path: str) -> keras.Model:
+def _load_saved(base: str) -> keras.Model:
+    path = file_of_base(base)
     if not zipfile.is_zipfile(path):
-        raise UserError(f"--base {path} is damaged or no .keras file; copy or save it again")
-    model = load_keras(Path(path))
+        raise UserError(f"--base {base} is damaged or no .keras file; copy or save it again")
+    model = load_keras(path)
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] != 3:
-        raise UserError(f"--base {path} takes {shape}; expected photos [N, height, width, 3]")
+        raise UserError(f"--base {base} takes {shape}; expected photos [N, height, width, 3]")
     return model

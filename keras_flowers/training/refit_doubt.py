@@ -56,7 +56,13 @@ def refit_doubt(
         settings["data_dir"] = data_dir
     config = from_settings(settings)
     with exclusive_lock(run.folder):
-        splits = open_splits(config)
+        splits = open_splits(config, run)
+        if splits.train.labels != run.metadata.labels:
+            raise UserError(
+                f"{splits.train.dataset} has the class {splits.train.labels[-1]!r}, which "
+                f"{run.folder} does not know; teach it: keras-flowers train --start_from "
+                f"{run.folder}"
+            )
         if data:
             more = photos_of(
                 run.model_path,

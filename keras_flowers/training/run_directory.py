@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from keras_flowers.errors import UserError
 from keras_flowers.files import read_json
+from keras_flowers.inference.classifier import default_model
 from keras_flowers.inference.metadata import MODEL_FILE, SAVED_MODEL_PLACE, Metadata, read_metadata
 from keras_flowers.system import load_keras
-from keras_flowers.training.config import cache_folder, load_settings
+from keras_flowers.training.bases import SHIPPED_NAME
+from keras_flowers.training.config import cache_folder, from_anywhere, load_settings
+from keras_flowers.training.sources import is_there
 
 if TYPE_CHECKING:
     import keras
@@ -238,6 +241,92 @@ class Run:
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
+def finished_run(name: str, option: str) -> Run:
+    """A finished run with its settings and scores.
+
+    Args:
+        name: Its folder, or `flowers102`: the model that ships.
+        option: Of the command line, for messages.
+
+    Raises:
+        UserError: There is none.
+    """
+    folder = Path(name).expanduser()
+    if name == SHIPPED_NAME and not folder.exists():
+        folder = default_model().parent
+    if not folder.exists():
+        raise UserError(f"{option} {name} does not exist; expected the folder of a finished run")
+    run = Run.open(folder)
+    if not (run.is_finished and run.settings):
+        raise UserError(
+            f"{option} {name} is no finished run: expected a folder that keras-flowers train "
+            "wrote, with model.keras, config.json and metrics.json"
+        )
+    return run
+
+
+def settings_to_go_on(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a training that goes on from a finished run.
+
+    They are those of the run, with some changed, but for what such a training is about: how the
+    base is tuned, how long the head is trained, and where the result goes. Sources in `changes` are
+    learned from beside those of the run that are still where they were.
+
+    Args:
+        name: As `finished_run` takes it.
+        changes: Settings by name.
+
+    Raises:
+        UserError: There is no such run, or numbers of sources do not fit.
+    """
+    made = finished_run(name, "--start_from").settings
+    own = ("fine_tune", "teacher", "epochs", "output", "export", "start_from")
+    settings = {key: value for key, value in made.items() if key not in own}
+    return {**settings, **changes, **_joined_sources(made, changes), "start_from": name}
+
+
+def _joined_sources(made: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings `data`, `label_map`, `data_weight` and `validation_data` of both together."""
+    old = _sources_of(
+        {**made, "data": made.get("data") or (f"tfds:{made.get('dataset', DATASET)}",)}
+    )
+    lost = [source for source in old if not is_there(source)]
+    for source in lost:
+        _logger.info(f"{source} is not here: its photos are not learned from again")
+    new = _sources_of(changes)
+    joined: dict[str, Any] = {
+        key: (*filter(is_there, made.get(key, ())), *changes.get(key, ()))
+        for key in ("validation_data",)
+    }
+    if not new and not lost and not {"data", "label_map", "data_weight"} & changes.keys():
+        return joined
+    both = {source: fact for source, fact in {**old, **new}.items() if source not in lost}
+    maps, weights = (
+        (list(facts) for facts in zip(*both.values(), strict=True)) if both else ([], [])
+    )
+    return {
+        **joined,
+        "data": tuple(both),
+        "label_map": tuple(maps) if set(maps) != {"-"} else (),
+        "data_weight": tuple(weights) if set(weights) != {1.0} else (),
+    }
+
+
+def _sources_of(settings: Mapping[str, Any]) -> dict[str, tuple[str, float]]:
+    """Of each source in settings the label map, `-` for none, and the weight."""
+    sources = [from_anywhere(one) for one in settings.get("data", ())]
+    maps = list(settings.get("label_map", ())) or ["-"]
+    weights = list(settings.get("data_weight", ())) or [1.0] * len(sources)
+    if len(maps) == 1:
+        maps *= len(sources)
+    if not len(sources) == len(maps) == len(weights):
+        raise UserError(
+            f"{len(maps)} --label_map and {len(weights)} --data_weight for {len(sources)} --data; "
+            "expected one for each --data of this command, those of the run have their own"
+        )
+    return dict(zip(sources, zip(maps, weights, strict=True), strict=True))
+
+
 def settings_like(config_path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of an earlier run, with some changed.
 
@@ -341,7 +430,7 @@ def _photos_of_run(
     Where other photos were learned from beside those of the first source and are not here, as with
     the model that ships, it is the split of what is.
     """
-    from keras_flowers.training.sources import is_there, open_photos
+    from keras_flowers.training.sources import open_photos
 
     settings = run.settings
     sources, maps = list(settings["data"]), list(settings.get("label_map", ()))

@@ -43,6 +43,7 @@ def write_run(result: TrainResult, model: keras.Model, splits: Splits, history: 
     provenance = {
         "package": f"keras_flowers {__version__}",
         "base": asked.base,
+        "start_from": None if asked.start_from is None else Path(asked.start_from).name,
         "fine_tune": asked.fine_tune,
         # Not where they lay on the machine that trained.
         "teacher": [Path(one).name for one in asked.teacher],

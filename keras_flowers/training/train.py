@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from keras_flowers.errors import UserError
 from keras_flowers.files import exclusive_lock
 from keras_flowers.inference.doubt import Doubt, groups_of, is_deadly
+from keras_flowers.inference.metadata import MODEL_FILE
 from keras_flowers.system import import_tensorflow
+from keras_flowers.training.bases import BASES, file_of_base
 from keras_flowers.training.config import ResolvedConfig, TrainConfig
 from keras_flowers.training.result import Splits, TrainResult
 from keras_flowers.training.run_directory import Run
 from keras_flowers.training.run_files import write_run
 from keras_flowers.training.sources import check_available
+from keras_flowers.training.start_from import Start, find_start, load_start, refuse_learned
 from keras_flowers.training.views import View
 
 if TYPE_CHECKING:
@@ -62,14 +65,15 @@ def train_model(config: TrainConfig) -> TrainResult:
     run = Run.at(config.run_dir)
     if not config.overwrite:
         run.refuse_finished()
+    begun = find_start(config)
     sources = [*(config.data or [f"tfds:{config.dataset}"]), *config.validation_data]
     check_available(sources, config.data_dir)
     import_tensorflow()  # before a folder is made, since it may not be installed
     with exclusive_lock(run.folder):
-        return _train(config, run)
+        return _train(config, run, begun)
 
 
-def _train(config: TrainConfig, run: Run) -> TrainResult:
+def _train(config: TrainConfig, run: Run, begun: Run | None) -> TrainResult:
     import tensorflow as tf
 
     from keras_flowers.training.model import FEATURES, split_at
@@ -77,21 +81,29 @@ def _train(config: TrainConfig, run: Run) -> TrainResult:
     started = time.monotonic()
     # Sums on several threads in a fixed order.
     tf.config.experimental.enable_op_determinism()
-    splits = open_splits(config)
-    resolved = _resolve(config, splits)
+    splits = open_splits(config, begun)
+    start = None if begun is None else load_start(begun, splits)
+    if start is not None and splits.validation is None and config.temperature is None:
+        _logger.info(f"no photos to choose on: the temperature is that of {start.run.folder}")
+        config = dataclasses.replace(config, temperature=start.temperature)
+    resolved = _resolve(config, splits, start)
     teacher = _load_teacher(resolved, splits)
-    model = _build(resolved, splits)
+    model = _build(resolved, splits, start)
     extractor_of = extractors(config)
     extractor = extractor_of(split_at(model, FEATURES)[0])
-    head = _features(resolved, splits, extractor)
-    history = _fit_head(resolved, model, head, run)
+    history: History = []
+    validation = None
+    if start is None or not start.keeps_head(config, splits.train.labels):
+        head = _features(resolved, splits, extractor)
+        history = _fit_head(resolved, model, head, run, start)
+        validation = head.validation
     if config.fine_tune is not None:
         rows = _fine_tune(resolved, splits, model, teacher, extractor_of, run)
         history += [{**row, "epoch": row["epoch"] + len(history)} for row in rows]
         extractor = extractor_of(split_at(model, FEATURES)[0])
-        head = head._replace(validation=_validation_features(splits, extractor))
-    temperature = _calibrate(config, model, head)
-    scores = _score(splits, model, head, extractor)
+        validation = _validation_features(splits, extractor)
+    temperature = _calibrate(config, model, validation)
+    scores = _score(splits, model, validation, extractor)
     model, doubt = add_doubt(config, splits, model, extractor, run)
     seconds = time.monotonic() - started
     trained_on = {"split": splits.train.split, "photos": splits.train.count}
@@ -100,8 +112,12 @@ def _train(config: TrainConfig, run: Run) -> TrainResult:
     return result
 
 
-def open_splits(config: TrainConfig) -> Splits:
+def open_splits(config: TrainConfig, begun: Run | None = None) -> Splits:
     """Opens the photos to learn from, to choose on and to score.
+
+    Args:
+        config: The settings.
+        begun: A run whose classes come first, and whose photos stay on their sides.
 
     Raises:
         UserError: They cannot be had, or cannot be used like this.
@@ -120,6 +136,9 @@ def open_splits(config: TrainConfig) -> Splits:
             label_map=config.label_map,
             cache_dir=cache_dir,
             strict=config.strict,
+            division=begun.split_path if begun and begun.split_path.is_file() else None,
+            labels=begun.metadata.labels if begun else None,
+            new_labels=begun is not None,
         )
         train, validation, test = (photos.photos(split) for split in wanted)
     else:
@@ -172,7 +191,7 @@ def _open_validation_data(
     return known
 
 
-def _resolve(config: TrainConfig, splits: Splits) -> ResolvedConfig:
+def _resolve(config: TrainConfig, splits: Splits, start: Start | None = None) -> ResolvedConfig:
     """Chooses what the settings leave open and does not need training to be chosen.
 
     Raises:
@@ -185,7 +204,9 @@ def _resolve(config: TrainConfig, splits: Splits) -> ResolvedConfig:
             f"--train_split {config.train_split} holds the validation photos, so nothing can be "
             "chosen on them: run without it first, then add --config RUN/config.json of that run"
         )
-    size = config.image_size if config.image_size is not None else image_size_of(config.base)
+    size = config.image_size
+    if size is None:
+        size = image_size_of(config.base) if start is None else start.model.input_shape[1]
     epochs = config.epochs
     if epochs is None:
         epochs = epochs_for(len(_views(config)) * splits.train.count, config.batch_size)
@@ -217,13 +238,19 @@ def _load_teacher(config: ResolvedConfig, splits: Splits) -> keras.Model | None:
     return fine_tune.load_teacher(paths, splits.train, scored, config.image_size)
 
 
-def _build(config: ResolvedConfig, splits: Splits) -> keras.Model:
-    """The base with a head that knows nothing yet."""
+def _build(config: ResolvedConfig, splits: Splits, start: Start | None) -> keras.Model:
+    """The base with a head that knows nothing yet, or the model that is gone on from."""
     from keras_flowers.training import fine_tune
     from keras_flowers.training.model import build_model, split_at
 
     asked, train = config.asked, splits.train
-    model = build_model(asked.base, config.image_size, len(train.labels), seed=asked.seed)
+    if start is not None:
+        model = start.with_classes(len(train.labels), asked.seed)
+    else:
+        tuned = _tuned_base(asked.base)
+        if tuned is not None:
+            refuse_learned(tuned, splits)
+        model = build_model(asked.base, config.image_size, len(train.labels), seed=asked.seed)
     if asked.fine_tune not in (None, fine_tune.ALL):
         split_at(model, asked.fine_tune)  # refuses a wrong layer before time is spent
     _logger.info(
@@ -231,6 +258,16 @@ def _build(config: ResolvedConfig, splits: Splits) -> keras.Model:
         f"{train.count} photos of {train.dataset} {train.split}, {len(train.labels)} classes"
     )
     return model
+
+
+def _tuned_base(base: str) -> Run | None:
+    """The run that a base is of, where its network has learned from photos."""
+    if base in BASES:
+        return None
+    run = Run.open(file_of_base(base))
+    if run.model_path.name != MODEL_FILE or not run.is_finished:
+        return None
+    return run if run.metadata.provenance.get("fine_tune") else None
 
 
 def extractors(config: TrainConfig) -> Callable[[keras.Model], FeatureExtractor]:
@@ -258,7 +295,9 @@ def _validation_features(splits: Splits, extractor: FeatureExtractor) -> CachedF
     return extractor.features(splits.validation, [View.FULL])
 
 
-def _fit_head(config: ResolvedConfig, model: keras.Model, head: _Head, run: Run) -> History:
+def _fit_head(
+    config: ResolvedConfig, model: keras.Model, head: _Head, run: Run, start: Start | None
+) -> History:
     """Trains a head, and puts it into `model`."""
     from keras_flowers.training.head import fit_head
     from keras_flowers.training.model import FEATURES, OUTPUT, split_at
@@ -272,6 +311,7 @@ def _fit_head(config: ResolvedConfig, model: keras.Model, head: _Head, run: Run)
         config.epochs,
         checkpoint=run.checkpoints / "head.npz",
         title="head",
+        start=None if start is None else start.head,
     )
     tail.get_layer(OUTPUT).set_weights([fitted.kernel, fitted.bias])
     return fitted.history
@@ -329,23 +369,26 @@ def add_doubt(
     return fitted.model, Doubt(fitted.thresholds, tuple(groups_of(labels)), deadly, fitted.facts)
 
 
-def _calibrate(config: TrainConfig, model: keras.Model, head: _Head) -> float:
+def _calibrate(config: TrainConfig, model: keras.Model, validation: CachedFeatures | None) -> float:
     """Divides the logits of `model` by the temperature asked for, or by one fitted; returns it."""
     from keras_flowers.training import fit, metrics
     from keras_flowers.training.model import FEATURES, apply_temperature, split_at
 
     temperature = config.temperature
     if temperature is None:
-        if head.validation is None:  # `_resolve` has refused it
+        if validation is None:  # `_resolve` has refused it
             raise ValueError("no validation photos to fit a temperature on")
-        answers = fit.predict_all(split_at(model, FEATURES)[1], head.validation)
+        answers = fit.predict_all(split_at(model, FEATURES)[1], validation)
         temperature = metrics.fit_temperature(*answers).temperature
     apply_temperature(model, temperature)
     return temperature
 
 
 def _score(
-    splits: Splits, model: keras.Model, head: _Head, extractor: FeatureExtractor
+    splits: Splits,
+    model: keras.Model,
+    validation: CachedFeatures | None,
+    extractor: FeatureExtractor,
 ) -> dict[str, Scores]:
     """Scores by split: on validation, where there is one, and on test."""
     from keras_flowers.training import fit, metrics
@@ -353,8 +396,8 @@ def _score(
 
     tail = split_at(model, FEATURES)[1]
     scores = {}
-    if splits.validation is not None and head.validation is not None:
-        scores[splits.validation.split] = metrics.score(*fit.predict_all(tail, head.validation))
+    if splits.validation is not None and validation is not None:
+        scores[splits.validation.split] = metrics.score(*fit.predict_all(tail, validation))
     test = extractor.features(splits.test, [View.FULL])
     scores[splits.test.split] = metrics.score(*fit.predict_all(tail, test))
     return scores

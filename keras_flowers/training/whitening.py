@@ -63,6 +63,11 @@ class Whitening:
         folded = self.matrix.T @ kernel
         return folded, bias - self.centre @ folded
 
+    def unfold(self, kernel: Array, bias: Array) -> tuple[Array, Array]:
+        """The dense layer on z that is the dense layer (`kernel` [D, C], `bias` [C]) on x."""
+        unfolded = linalg.solve_triangular(self.matrix, kernel, trans="T", lower=True)
+        return unfolded, bias + self.centre @ kernel
+
 
 class _WhitenedRows:
     """Rows [N, D] of which each is whitened when it is read."""

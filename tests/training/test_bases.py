@@ -13,8 +13,17 @@ import pytest
 keras = pytest.importorskip("keras", reason="training needs the extra [train]")
 
 from keras_flowers.errors import UserError  # noqa: E402
-from keras_flowers.training.bases import BASES  # noqa: E402
-from keras_flowers.training.model import build_model, image_size_of, logits_of, signed_sqrt  # noqa: E402
+from keras_flowers.training import bases  # noqa: E402
+from keras_flowers.training.bases import BASES, find_base  # noqa: E402
+from keras_flowers.training.config import TrainConfig  # noqa: E402
+from keras_flowers.training.model import (  # noqa: E402
+    FEATURES,
+    build_model,
+    image_size_of,
+    logits_of,
+    signed_sqrt,
+    split_at,
+)
 
 ALL = os.environ.get("KERAS_FLOWERS_ALL_BASES") == "1"
 QUICK = ("MobileNet_0.25", "MobileNetV2_0.35", "MobileNetV3Small", "EfficientNetB0")
@@ -101,6 +110,38 @@ def test_damaged_extractor_is_said(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(UserError, match=f"--base {path} is damaged"):
             build_model(str(path), 16, 7)
+
+
+@pytest.mark.parametrize("size", [64, 96])
+def test_network_of_a_run_is_a_base_that_sees_what_the_run_saw(tmp_path: Path, size: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
+    made = build_model("MobileNetV2_0.35", 64, 7, random_weights_for=pixels[:, :64, :64])
+    made.save(tmp_path / "model.keras")
+    keras.utils.clear_session()
+    model = build_model(find_base(str(tmp_path)), size, 3)
+    assert model.output_shape == (None, 3)
+    # The same layers with the same weights, and nothing of the head that was.
+    names = {one.name for one in made.layers if one.weights}
+    assert {one.name for one in model.layers if one.weights} == names
+    assert image_size_of(str(tmp_path)) == 64
+    if size == 64:
+        seen = [
+            np.asarray(split_at(one, FEATURES)[0](pixels.astype(np.float32)))
+            for one in (made, model)
+        ]
+        np.testing.assert_array_equal(*seen)
+    assert TrainConfig(base=str(tmp_path)).run_dir == Path(f"saved_models/on_{tmp_path.name}")
+
+
+def test_base_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bases, "default_model", lambda: tmp_path / "x.tflite")
+    with pytest.raises(UserError, match="--base flowers102: there is no .*model.keras, the Keras"):
+        find_base("Flowers102")
+    (tmp_path / "model.keras").touch()
+    assert find_base("Flowers102") == "flowers102"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty: expected the folder of a finished run, with mod"):
+        find_base(str(tmp_path / "empty"))
 
 
 def test_each_base_brings_its_native_size() -> None:

@@ -117,6 +117,27 @@ def test_all_of_the_base_is_trained_on_photos_as_they_stream(
     assert scores["test"]["top1"]["value"] > 0.75
 
 
+def test_head_of_the_run_that_is_gone_on_from_stays_as_it_was(
+    frozen: TrainConfig, tuned: TrainConfig, folder: Path
+) -> None:
+    config = dataclasses.replace(
+        tuned, start_from=tuned.output, fine_tune_epochs=1, output=str(folder / "went_on")
+    )
+    train.train_model(config)
+    before, after = layers_of(tuned), layers_of(config)
+    assert not changed(before["conv1"], after["conv1"])
+    assert changed(before["conv_dw_4"], after["conv_dw_4"])
+    temperatures = [Run.at(one.run_dir).metrics["temperature"] for one in (tuned, config)]
+    for one, other in zip(before[OUTPUT], after[OUTPUT], strict=True):
+        # The one is divided by its temperature, the other by a new one; nothing else happens to it.
+        np.testing.assert_array_equal(other, one * temperatures[0] / temperatures[1])
+    assert [row["epoch"] for row in csv.DictReader(Run.at(config.run_dir).history_path.open())] == [
+        "1"
+    ]
+    scores = Run.at(config.run_dir).metrics["scores"]
+    assert scores["test"]["top1"]["value"] > 0.75
+
+
 def test_layer_that_others_lead_around_is_refused(frozen: TrainConfig, folder: Path) -> None:
     for layer, words in (("conv_pw_3_relu", "lead around it"), ("none", "no layer 'none'")):
         with pytest.raises(UserError, match=words):

@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("tensorflow_datasets", reason="training needs the extra [train]")
 
+from keras_flowers.commands import compare as compare_command
 from keras_flowers.commands import evaluate as evaluate_command
 from keras_flowers.commands import export as export_command
 from keras_flowers.commands import train as train_command
@@ -22,6 +23,8 @@ from keras_flowers.export import tflite_export
 from keras_flowers.export.export import export_model
 from keras_flowers.training import run_directory, train
 from keras_flowers.training.config import ResolvedConfig, from_settings
+from keras_flowers.training.model import OUTPUT
+from keras_flowers.training.refit_doubt import refit_doubt
 from keras_flowers.training.run_directory import Run, settings_like
 from keras_flowers.training.sources.labelled import LabelledPhotos
 from keras_flowers.training.synthetic import draw_flower, prepare
@@ -220,6 +223,70 @@ def test_photos_learned_from_beside_the_first_source_need_not_be_here(
     run.config_path.write_text(json.dumps(content))
     with pytest.raises(UserError, match="field/train.csv does not exist"):
         Run.at(tmp_path / "run").photos("test")
+
+
+def test_new_class_is_added_to_a_finished_run(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Its name sorts before all others, and one more photo comes to a class that is known.
+    for name, label, count in (("a dark fivestar", 6, 9), ("Red-Trefoil", 0, 1)):
+        (tmp_path / "new" / name).mkdir(parents=True)
+        for number in range(count):
+            picture = draw_flower(label, seed=(8, label, number))
+            picture.save(tmp_path / "new" / name / f"{number}.jpg", quality=92)
+    arguments = ["--start_from", str(folder / "run"), "--data", str(tmp_path / "new")]
+    assert train_command.main([*arguments, "--output", str(tmp_path / "more")]) == 0
+    said = capsys.readouterr().out
+    assert "its network and its 3 classes are taken over; new: 'a dark fivestar'" in said
+    old, more = Run.at(folder / "run"), Run.at(tmp_path / "more")
+    assert more.metadata.labels == (*old.metadata.labels, "a dark fivestar")
+    assert more.metadata.provenance["start_from"] == "run"
+    sides = [
+        {row["digest"]: row["split"] for row in csv.DictReader(run.split_path.open())}
+        for run in (old, more)
+    ]
+    assert sides[1].items() > sides[0].items()
+    assert len(sides[1]) == len(sides[0]) + 10
+    kept, grown = (
+        run.load_model().get_layer(OUTPUT).get_weights()[0].astype(np.float64)
+        for run in (old, more)
+    )
+    # They go on from where they were: a head trained anew has other columns.
+    cosines = (kept * grown[:, :3]).sum(axis=0)
+    cosines /= np.linalg.norm(kept, axis=0) * np.linalg.norm(grown[:, :3], axis=0)
+    assert cosines.min() > 0.9
+    scores = more.metrics["scores"]["test"]
+    assert scores["classes"] == 4
+    assert scores["top1"]["value"] > 0.6
+    # What comes after finds its photos, divided as they were.
+    assert more.photos("test").count == scores["photos"]
+    # Both on the photos that both have for choosing: the new class is in one of them.
+    photos = old.photos("validation")
+    capsys.readouterr()
+    runs = [str(run.folder) for run in (old, more)]
+    assert compare_command.main([*runs, "--json", str(tmp_path / "compared.json")]) == 0
+    said = capsys.readouterr().out
+    assert f"validation: {photos.count} photos" in said
+    assert "start_from" in said
+    assert "run and more are right about the same" in said or "Were they equally good" in said
+    found = json.loads((tmp_path / "compared.json").read_text())
+    assert found["left_out"] == more.photos("validation").count - photos.count
+    expected = [old.metrics["scores"]["validation"]["top1"]["value"]]
+    assert [found["runs"][0]["top1"]["value"]] == expected
+    # Of the new photos alone nothing comes but a model that knows nothing else.
+    alone = from_settings({**more.settings, "data": [str(tmp_path / "new")]})
+    with pytest.raises(UserError, match="new has no photos of 'blue daisy' and 1 more classes tha"):
+        train.open_splits(alone, old)
+    with pytest.raises(UserError, match="has the class 'a dark fivestar', which .* does not know"):
+        refit_doubt(_with_settings(old, more.settings, tmp_path / "changed"))
+
+
+def _with_settings(run: Run, settings: dict[str, object], folder: Path) -> Run:
+    """A copy of a run that says it was made with others."""
+    shutil.copytree(run.folder, folder)
+    copy = Run.at(folder)
+    copy.config_path.write_text(json.dumps({"settings": settings}))
+    return copy
 
 
 def test_int8_is_calibrated_on_the_photos_of_the_run(folder: Path, tmp_path: Path) -> None:

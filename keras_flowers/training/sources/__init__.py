@@ -102,6 +102,7 @@ def open_photos(
     strict: bool = False,
     division: Path | None = None,
     labels: tuple[str, ...] | None = None,
+    new_labels: bool = False,
     divide: bool = True,
 ) -> PhotoSet:
     """Opens sources, looks into their photos, and divides those that come without splits.
@@ -116,6 +117,8 @@ def open_photos(
         strict: Refuses a source with a photo that cannot be read.
         division: The `split.csv` of an earlier run, whose photos keep their sides.
         labels: The classes of a model that is there already; None: those of the sources.
+        new_labels: Whether the sources may add to `labels`; there are photos to learn each of all
+            classes from then.
         divide: Whether sources without splits are divided; else all is in the split `photos`.
 
     Raises:
@@ -138,6 +141,7 @@ def open_photos(
         strict=strict,
         earlier=None if division is None else read_division(division),
         labels=labels,
+        new_labels=new_labels,
         divide=divide,
     )
 

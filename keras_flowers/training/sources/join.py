@@ -74,6 +74,7 @@ def join_sources(
     strict: bool = False,
     earlier: Mapping[bytes, str] | None = None,
     labels: tuple[str, ...] | None = None,
+    new_labels: bool = False,
     divide: bool = True,
 ) -> PhotoSet:
     """Looks into all photos of some sources, and divides those that come without splits.
@@ -85,12 +86,14 @@ def join_sources(
         strict: Whether one unreadable photo is too many.
         earlier: The side of photos that were divided before, as `read_division` returns it.
         labels: The classes of a model that is there already; None: those of the sources.
+        new_labels: Whether the sources may add to `labels`; there are photos to learn each of all
+            classes from then.
         divide: Whether sources without splits are divided; else all is in the split `photos`.
 
     Raises:
         UserError: Labels do not fit, too many photos cannot be read, or too few are left.
     """
-    ours, maps = _map_all(sources, label_maps, labels)
+    ours, maps = _map_all(sources, label_maps, labels, new_labels)
     brought = [set(source.counts) & set(SPLITS) for source in sources]
     to_divide = [divide and splits != set(SPLITS) for splits in brought]
     # Near duplicates of photos that stay where they are need not be known.
@@ -120,8 +123,8 @@ def join_sources(
         sides=rows.sides,
         left_out=tuple(rows.left_out()),
     )
-    if labels is None:
-        _refuse_too_few(made)
+    if labels is None or new_labels:
+        _refuse_too_few(made, labels or ())
     return made
 
 
@@ -129,6 +132,7 @@ def _map_all(
     sources: Sequence[Source],
     label_maps: Sequence[Mapping[str, str]],
     labels: tuple[str, ...] | None,
+    new_labels: bool,
 ) -> tuple[tuple[str, ...], list[dict[str, str]]]:
     """Our classes, and for each source what its labels are here."""
     ours = list(labels or ())
@@ -138,10 +142,13 @@ def _map_all(
         if number == 0 and labels is None:
             # The first source's own names are ours, where the map says nothing else.
             known = [label_map.get(name, name) for name in source.labels]
+        elif new_labels:
+            # A name that differs from one of ours in capitals alone is ours; any other is new.
+            known = [*source.labels, *ours]
         mapped = map_labels(source.labels, known, label_map, source.name)
         maps.append(mapped)
         new = [name for name in mapped.values() if name not in (LEAVE_OUT, UNKNOWN, *ours)]
-        if new and labels is not None:
+        if new and labels is not None and not new_labels:
             raise UserError(
                 f"{source.name} has the class {new[0]!r}, which the model does not know; leave it "
                 f'out with a line "{new[0]},-" in a file for --label_map'
@@ -259,7 +266,7 @@ def _divide(
         place = places[rows.piece_of[other]][rows.numbers[other]]
         twins[int(chosen[row])] = f"near duplicate of {place}, which is in {division.sides[twin]}"
     rows.leave_out(twins)
-    if earlier is None:  # or else it was said then
+    if earlier is None or not set(some.digests.tolist()) <= earlier.keys():  # or it was said then
         _say(name, division, len(set(rows.names[chosen].tolist())), len(double))
 
 
@@ -296,8 +303,12 @@ def _say(name: str, division: splitting.Division, classes: int, double: int) -> 
     )
 
 
-def _refuse_too_few(photos: PhotoSet) -> None:
+def _refuse_too_few(photos: PhotoSet, kept: Sequence[str]) -> None:
     """Refuses sets that nothing can be learned from.
+
+    Args:
+        photos: The set.
+        kept: The classes that a model knows already.
 
     Raises:
         UserError: Fewer than two classes, no photos to learn a class from, or none to choose on.
@@ -309,6 +320,13 @@ def _refuse_too_few(photos: PhotoSet) -> None:
             "two, a folder of photos for each"
         )
     empty = [name for number, name in enumerate(photos.labels) if number not in learned]
+    if empty and empty[0] in kept:
+        raise UserError(
+            f"{photos.name} has no photos of {empty[0]!r}"
+            + (f" and {len(empty) - 1} more classes" if len(empty) > 1 else "")
+            + " that the model knows; a head forgets what it is not shown: give the photos that "
+            "the model was trained on with --data, too"
+        )
     if empty:
         raise UserError(
             f"{photos.name} has no photos to learn {empty[0]!r} from; add some (three or more of "

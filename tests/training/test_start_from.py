@@ -1,0 +1,137 @@
+"""Going on from a finished run: whose settings and photos count, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="training needs the extra [train]")
+
+from keras_flowers.commands import train as train_command
+from keras_flowers.errors import UserError
+from keras_flowers.inference.metadata import Metadata, add_to_archive
+from keras_flowers.training import start_from
+from keras_flowers.training.config import TrainConfig, from_settings
+from keras_flowers.training.head import _begun
+from keras_flowers.training.run_directory import Run, settings_to_go_on
+from keras_flowers.training.start_from import find_start, load_start
+from keras_flowers.training.whitening import Whitening
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """What a finished run says of itself, without a network."""
+    (tmp_path / "old").mkdir()
+    run = Run.at(tmp_path / "run")
+    run.folder.mkdir()
+    settings = {
+        "base": "MobileNetV2",
+        "image_size": 320,
+        "data": [str(tmp_path / "old"), str(tmp_path / "gone.csv")],
+        "data_weight": [1.0, 0.25],
+        "label_map": ["-", str(tmp_path / "names.csv")],
+        "validation_data": [str(tmp_path / "gone_too.csv")],
+        "fine_tune": "block_6_project_BN",
+        "teacher": ["teacher"],
+        "epochs": 7,
+        "views": 3,
+        "output": str(run.folder),
+    }
+    run.config_path.write_text(json.dumps({"settings": settings}))
+    run.metrics_path.write_text(json.dumps({"scores": {}, "temperature": 2.0}))
+    provenance = {"trained_on": {"split": "train", "photos": 3}, "dataset": "old"}
+    add_to_archive(run.model_path, Metadata(("rose", "daisy"), (320, 320), provenance))
+    return run
+
+
+def test_settings_and_photos_of_the_run_count_where_nothing_else_is_said(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "new").mkdir()
+    arguments = ["--start_from", str(run.folder), "--data", str(tmp_path / "new"), "--views", "2"]
+    config, _ = train_command.parse_arguments(arguments)
+    # What is not where it was is left out, with what belongs to it.
+    assert config.data == (str(tmp_path / "old"), str(tmp_path / "new"))
+    assert (config.data_weight, config.label_map, config.validation_data) == ((), (), ())
+    assert (config.image_size, config.views) == (320, 2)
+    # How the base was tuned is no setting of what comes after it.
+    assert (config.fine_tune, config.teacher, config.epochs) == (None, (), None)
+    assert config.run_dir == Path("saved_models/run_more")
+
+
+def test_source_that_is_given_again_is_not_read_twice(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "gone.csv").touch()
+    changes: dict[str, Any] = {"data": [str(tmp_path / "new"), str(tmp_path / "old")]}
+    changes["data_weight"] = [3.0, 2.0]
+    config = from_settings(settings_to_go_on(str(run.folder), changes))
+    assert config.data == tuple(str(tmp_path / name) for name in ("old", "gone.csv", "new"))
+    assert config.data_weight == (2.0, 0.25, 3.0)
+    assert config.label_map == ("-", str(tmp_path / "names.csv"), "-")
+    with pytest.raises(UserError, match="2 --label_map and 1 --data_weight for 2 --data"):
+        settings_to_go_on(str(run.folder), {**changes, "data_weight": [3.0], "label_map": ["a"]})
+
+
+def test_data_set_of_the_run_is_its_first_source(run: Run) -> None:
+    content = json.loads(run.config_path.read_text())
+    content["settings"] = {"dataset": "tf_flowers", "base": "MobileNetV2"}
+    run.config_path.write_text(json.dumps(content))
+    made = settings_to_go_on(str(run.folder), {"data": ["new"]})
+    assert made["data"] == ("tfds:tf_flowers", "new")
+    assert "data" not in settings_to_go_on(str(run.folder), {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"base": "MobileNet"}, "--base MobileNet: .*run was built upon MobileNetV2; leave"),
+        ({"image_size": 224}, "--image_size 224: .*run takes 320 pixels; leave"),
+        ({"start_from": "nowhere"}, "--start_from nowhere does not exist; expected the folder"),
+    ],
+)
+def test_start_that_does_not_fit_is_refused(
+    run: Run, changes: dict[str, Any], message: str
+) -> None:
+    asked = {"start_from": str(run.folder), "base": "mobilenetv2", "image_size": 320}
+    assert find_start(TrainConfig(**asked)) is not None
+    with pytest.raises(UserError, match=message):
+        find_start(TrainConfig(**{**asked, **changes}))
+
+
+def test_run_that_is_not_finished_is_refused(run: Run) -> None:
+    run.metrics_path.unlink()
+    with pytest.raises(UserError, match="run is no finished run: expected a folder that keras-fl"):
+        find_start(TrainConfig(start_from=str(run.folder)))
+
+
+def test_class_without_photos_and_photos_that_were_learned_are_refused(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def splits(*labels: str) -> Any:
+        photos = SimpleNamespace(labels=labels, dataset="new", split="validation")
+        return SimpleNamespace(train=photos, validation=photos, test=photos)
+
+    with pytest.raises(UserError, match="new has no class 'daisy', which .*run knows; a head forg"):
+        load_start(run, splits("rose", "tulip"))
+    with pytest.raises(UserError, match="new has the classes in another order, which"):
+        load_start(run, splits("daisy", "rose"))
+    monkeypatch.setattr(start_from, "count_learned", lambda *_: 5)
+    with pytest.raises(UserError, match="was trained on 5 of the photos of validation: a score on"):
+        load_start(run, splits("rose", "daisy"))
+
+
+def test_kept_classes_answer_as_before_and_a_new_one_begins_at_its_photos() -> None:
+    random = np.random.default_rng(0)
+    matrix = np.asfortranarray(np.tril(random.normal(size=(6, 6))) + 3 * np.eye(6), np.float32)
+    whitening = Whitening(random.normal(size=6).astype(np.float32), matrix)
+    means = 5 * random.normal(size=(4, 6)).astype(np.float32)
+    kernel = matrix.T @ (0.1 * (matrix @ (means[:3] - whitening.centre).T))
+    bias = random.normal(size=3).astype(np.float32)
+    start = whitening.fold(*_begun(kernel, bias, whitening, means))
+    np.testing.assert_allclose(start[0][:, :3], kernel, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(start[1][:3], bias, rtol=1e-3, atol=1e-3)
+    assert (means @ start[0] + start[1]).argmax(axis=1).tolist() == [0, 1, 2, 3]
