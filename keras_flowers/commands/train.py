@@ -75,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from keras_flowers.training.synthetic import write_photo
 
         photo = str(write_photo(run.folder))
+    if config.start_from is not None:
+        print(f"next: keras-flowers compare {config.start_from} {run.folder}")
     print(f"next: keras-flowers predict {photo} --model {run.folder}")
     return 0
 

@@ -17,7 +17,7 @@ from keras_flowers.system import import_tensorflow
 from keras_flowers.training import metrics
 from keras_flowers.training.config import TrainConfig, cache_folder
 from keras_flowers.training.evaluate import count_learned
-from keras_flowers.training.run_directory import Run
+from keras_flowers.training.run_directory import Run, finished_run
 
 if TYPE_CHECKING:
     from keras_flowers.training.sources.labelled import LabelledPhotos
@@ -141,7 +141,7 @@ def compare_runs(
     Cached features are used; what is missing is computed once and cached.
 
     Args:
-        paths: The folders of two or more finished runs.
+        paths: The folders of two or more finished runs, or `flowers102`: the model that ships.
         split: A split of each; None: validation, where none of them has learned from it, else test.
         data_dir: Where TFDS keeps data sets; None: where training had them from.
         sources: Photos to use in the place of a split, as --data takes them.
@@ -151,14 +151,16 @@ def compare_runs(
         UserError: There are fewer than two, one is no finished run, or they have no photos in
             common.
     """
+    if len({Path(path).resolve() for path in paths}) < max(len(paths), 2):
+        raise UserError("expected two or more different runs: keras-flowers compare RUN RUN")
     runs = [
         dataclasses.replace(
-            Run.open(path), sources=tuple(map(str, sources)), label_map=tuple(label_map)
+            finished_run(str(path), "the run"),
+            sources=tuple(map(str, sources)),
+            label_map=tuple(label_map),
         )
         for path in paths
     ]
-    if len({run.folder.resolve() for run in runs}) < max(len(runs), 2):
-        raise UserError("expected two or more different runs: keras-flowers compare RUN RUN")
     import_tensorflow()
     photos, split = _open(runs, split, data_dir)
     chosen, left_out = _in_common(photos)

@@ -69,6 +69,7 @@ def test_table_has_what_differs_and_what_was_left_out() -> None:
 
 
 def test_one_run_alone_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "model.keras").touch()
     with pytest.raises(UserError, match="expected two or more different runs: keras-flowers comp"):
         compare_runs([tmp_path, tmp_path])
+    with pytest.raises(UserError, match="the run nowhere does not exist; expected the folder of a"):
+        compare_runs([tmp_path / "nowhere", "nowhere"][::-1])
