@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +89,7 @@ def find_base(name: str) -> str:
     if found in BASES:
         return found
     file = file_of_base(found)
-    if file.is_file():
+    if os.path.isfile(file):  # unlike Path, of any text
         return found
     if found == SHIPPED_NAME:
         raise UserError(
@@ -114,4 +115,4 @@ def file_of_base(base: str) -> Path:
     if base == SHIPPED_NAME:
         return default_model().parent / MODEL_FILE
     path = Path(base)
-    return path / MODEL_FILE if path.is_dir() else path
+    return path / MODEL_FILE if os.path.isdir(path) else path
