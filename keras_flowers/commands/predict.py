@@ -15,6 +15,13 @@ from typing import TYPE_CHECKING, TextIO
 
 from keras_flowers.commands.exit import EXIT_BAD_INPUT, EXIT_SOME_FAILED, exit_with
 from keras_flowers.commands.messages import show_messages
+from keras_flowers.commands.parts import (
+    EXAMPLES,
+    add_parts,
+    answer_in_parts,
+    is_folder,
+    is_in_parts,
+)
 from keras_flowers.commands.rows import FORMATS, Rows, format_for, open_output
 from keras_flowers.errors import UserError, reason_of
 from keras_flowers.inference.bulk import STDIN, Answer, PhotoInput, find_inputs, predict_photos
@@ -40,7 +47,7 @@ CAMERA_SECONDS = 1.0
 CAMERA_CHART = Path("camera_flower.png")
 """Where `--camera --explain` draws what it sees."""
 
-_EXAMPLES = """
+_EXAMPLES = f"""
 examples:
   name the flower in a photo, and draw the answer to sunflower_flower.png
     keras-flowers predict sunflower.jpg
@@ -65,7 +72,7 @@ examples:
 
   a model of another tool that wants its pixels from -1 to 1 and does not say so
     keras-flowers predict sunflower.jpg --model theirs.tflite --scale 127.5 127.5
-
+{EXAMPLES}
 exit code: 0 all photos are named; 1 some could not be read (their rows say why); 2 none, or a
 mistake in the command
 """
@@ -86,6 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     if options.camera:
         return _watch(options)
+    if options.in_parts:
+        return answer_in_parts(options, lambda cores: _load(options, cores, threads=1))
     photos = find_inputs(options.photos)
     if len(photos) == 1 and not os.path.isdir(options.photos[0]):
         return _answer_one(photos[0], options)
@@ -308,8 +317,10 @@ def _draw_seen(frame: Image.Image, prediction: Prediction, options: argparse.Nam
 # The command line.
 
 
-def _load(options: argparse.Namespace, workers: int) -> Classifier:
-    classifier = load_classifier(options.model, workers=workers, scale=options.scale)
+def _load(options: argparse.Namespace, workers: int, *, threads: int | None = None) -> Classifier:
+    classifier = load_classifier(
+        options.model, workers=workers, threads=threads, scale=options.scale
+    )
     if options.threshold:
         classifier = classifier.with_thresholds(dict(options.threshold))
     if options.category_names is None:
@@ -325,6 +336,9 @@ def _load(options: argparse.Namespace, workers: int) -> Classifier:
 
 def _check(options: argparse.Namespace) -> None:
     """Refuses what would lose a file, and options that do not go together."""
+    # Asked of the text, since a `Path` forgets the slash.
+    options.output_is_folder = options.output is not None and is_folder(options.output)
+    options.output = None if options.output is None else Path(options.output)
     if options.camera and (options.photos or (options.chart and not options.explain)):
         raise UserError(
             "--camera takes no PHOTO, and draws a chart with --explain only; leave out the one or "
@@ -342,7 +356,9 @@ def _check(options: argparse.Namespace) -> None:
     for path in filter(None, (options.chart, options.output)):
         if any(os.path.exists(one) and path.exists() and path.samefile(one) for one in inputs):
             raise UserError(f"{path} would be overwritten by the answer; choose another name")
-    options.format = format_for(options.output, options.format)
+    options.in_parts = is_in_parts(options)
+    if not options.in_parts:
+        options.format = format_for(options.output, options.format)
 
 
 def _threshold(text: str) -> tuple[str, float]:
@@ -426,10 +442,9 @@ def parser() -> argparse.ArgumentParser:
         )
     answer.add_argument(
         "--output",
-        type=Path,
         metavar="FILE",
         help="write the rows to FILE, replacing it, as they come; .csv, .json, .jsonl and .txt "
-        "choose the format",
+        "choose the format. FOLDER/, with a slash, is for long runs (see below)",
     )
     answer.add_argument(
         "--chart",
@@ -451,6 +466,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="name what a camera sees, once a second, until Ctrl-C (picamera2 or OpenCV)",
     )
+    add_parts(parser)
     return parser
 
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference.bulk import Answer
-from keras_flowers.inference.exif import CaptureInfo
+from keras_flowers.inference.columns import cells, column_names, rounded_known, rounded_top
 from keras_flowers.inference.text import percent, printable
 
 FORMATS = ("text", "csv", "json", "jsonl")
@@ -78,11 +78,7 @@ class Rows:
             import csv  # here, since it would slow down the naming of a photo by as much
 
             self._csv = csv.writer(file, lineterminator="\n")
-            names = [f"{key}_{n}" for n in range(2, top_k + 1) for key in ("name", "probability")]
-            taken = CaptureInfo._fields
-            self._csv.writerow(
-                ["photo", "name", "probability", *names, "known", "answer", *taken, "error"]
-            )
+            self._csv.writerow(column_names(top_k))
 
     def __enter__(self) -> Rows:
         return self
@@ -94,10 +90,7 @@ class Rows:
     def write(self, answer: Answer) -> None:
         """Writes one row, down to the file."""
         if self._format == "csv":
-            top, best = self._top(answer), answer.prediction
-            cells = [cell for pair in top for cell in pair] or [""] * (2 * self._top_k)
-            said = ["", ""] if best is None else [_rounded(best.known), best.answer]
-            self._csv.writerow([answer.photo.name, *cells, *said, *answer.taken, answer.error])
+            self._csv.writerow(cells(answer, self._top_k))
         elif self._format == "text":
             print(self._line(answer), file=self._file)
         elif self._format == "jsonl":
@@ -107,10 +100,6 @@ class Rows:
             print(before + json.dumps(self._content(answer)), end="", file=self._file)
         self._count += 1
         self._file.flush()
-
-    def _top(self, answer: Answer) -> list[tuple[str, float]]:
-        top = answer.prediction.top(self._top_k) if answer.prediction else []
-        return [(name, round(probability, 6)) for name, probability in top]
 
     def _line(self, answer: Answer) -> str:
         best = answer.prediction
@@ -125,7 +114,7 @@ class Rows:
         return f"{printable(answer.photo.name):<{self._photo_width}}  {result}"
 
     def _content(self, answer: Answer) -> dict[str, Any]:
-        top = self._top(answer)
+        top = rounded_top(answer, self._top_k)
         name, probability = top[0] if top else (None, None)
         best = answer.prediction
         said = None if best is None else best.answer
@@ -134,15 +123,11 @@ class Rows:
             "name": name,
             "probability": probability,
             "top": [{"name": name, "probability": p} for name, p in top],
-            "known": None if best is None or best.known is None else round(best.known, 6),
+            "known": rounded_known(answer),
             "answer": said and {"kind": said.kind, "text": said.text, "warning": said.warning},
             **answer.taken._asdict(),
             "error": answer.error or None,
         }
-
-
-def _rounded(known: float | None) -> float | str:
-    return "" if known is None else round(known, 6)
 
 
 @contextmanager

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from keras_flowers.errors import UserError
 from keras_flowers.inference.ahead import read_ahead
 from keras_flowers.inference.classifier import Classifier, models_in
 from keras_flowers.inference.exif import CaptureInfo, read_capture_info
-from keras_flowers.inference.formats import PHOTO_SUFFIXES, find_photos
+from keras_flowers.inference.formats import PHOTO_SUFFIXES, walk_photos
 from keras_flowers.inference.image import MAX_BYTES, Pixels, Source, read_pixels
 from keras_flowers.inference.prediction import Prediction
 from keras_flowers.inference.text import printable
@@ -37,6 +37,10 @@ class PhotoInput(NamedTuple):
 
     name: str
     source: Source | UserError
+
+
+Read: TypeAlias = tuple[Pixels, CaptureInfo]
+"""What becomes of a photo before the model sees it."""
 
 
 class Answer(NamedTuple):
@@ -62,34 +66,59 @@ def find_inputs(arguments: Sequence[str]) -> list[PhotoInput]:
     Raises:
         UserError: The folders hold no photos, or an argument is a model.
     """
-    photos: list[PhotoInput] = []
-
-    def refuse(error: OSError) -> None:
-        name = printable(error.filename)
-        reason = UserError(f"{name} is a folder that cannot be read ({error.strerror})")
-        photos.append(PhotoInput(error.filename, reason))
-
-    for argument in _expanded(arguments):
-        if argument == STDIN:
-            photos.append(PhotoInput(STDIN, _standard_input()))
-        elif os.path.isdir(argument):
-            found = find_photos(Path(argument), on_error=refuse)
-            if not found and models_in(Path(argument)):
-                raise _model_refusal(argument, arguments)
-            photos += [PhotoInput(str(path), path) for path in found]
-        elif Path(argument).suffix.lower() in _MODEL_SUFFIXES and os.path.exists(argument):
-            raise _model_refusal(argument, arguments)
-        else:
-            photos.append(PhotoInput(argument, argument))
+    photos = [photo for one in expand(arguments) for photo in photos_at(one, arguments)]
     if not photos:
-        raise UserError(
-            f"there are no photos in {', '.join(map(printable, arguments))}; expected files that "
-            f"end in {', '.join(sorted(PHOTO_SUFFIXES))}"
-        )
+        raise no_photos(arguments)
     return photos
 
 
-def _expanded(arguments: Sequence[str]) -> Iterator[str]:
+def photos_at(argument: str, arguments: Sequence[str]) -> Iterator[PhotoInput]:
+    """The photos that one argument stands for, as they are found.
+
+    Args:
+        argument: A path, with no pattern in it any more, or "-".
+        arguments: All that were given, for the message that refuses a model.
+
+    Raises:
+        UserError: The argument is a model, or a folder that holds models and no photos.
+    """
+    if argument == STDIN:
+        yield PhotoInput(STDIN, _standard_input())
+    elif os.path.isdir(argument):
+        errors: list[OSError] = []
+        count = 0
+        for path in walk_photos(Path(argument), on_error=errors.append):
+            yield from _refused(errors)
+            yield PhotoInput(str(path), path)
+            count += 1
+        if not count and not errors and models_in(Path(argument)):
+            raise _model_refusal(argument, arguments)
+        yield from _refused(errors)
+    elif Path(argument).suffix.lower() in _MODEL_SUFFIXES and os.path.exists(argument):
+        raise _model_refusal(argument, arguments)
+    else:
+        yield PhotoInput(argument, argument)
+
+
+def _refused(errors: list[OSError]) -> Iterator[PhotoInput]:
+    """A row for each folder that could not be listed; empties the list."""
+    while errors:
+        error = errors.pop(0)
+        name = printable(error.filename)
+        reason = UserError(f"{name} is a folder that cannot be read ({error.strerror})")
+        yield PhotoInput(error.filename, reason)
+
+
+def no_photos(arguments: Sequence[str]) -> UserError:
+    """What is said where the arguments hold no photos."""
+    return UserError(
+        f"there are no photos in {', '.join(map(printable, arguments))}; expected files that "
+        f"end in {', '.join(sorted(PHOTO_SUFFIXES))}"
+    )
+
+
+def expand(arguments: Sequence[str]) -> Iterator[str]:
+    """The arguments, with each pattern replaced by what it matches."""
     for argument in arguments:
         matches: list[str] = []
         # What `glob` gives a meaning. Imported here, since a photo's name seldom has any of these.
@@ -115,26 +144,39 @@ def _standard_input() -> bytes | UserError:
     return data
 
 
+def read_input(photo: PhotoInput, size: tuple[int, int]) -> Read:
+    """Reads a photo as a model takes it, of the height and width `size`.
+
+    Raises:
+        UserError: It cannot be read, or never could.
+    """
+    if isinstance(photo.source, UserError):
+        raise photo.source
+    return read_pixels(photo.source, size), read_capture_info(photo.source)
+
+
 def predict_photos(
-    classifier: Classifier, photos: Iterable[PhotoInput], *, workers: int
+    classifier: Classifier,
+    photos: Iterable[PhotoInput],
+    *,
+    workers: int,
+    read: Callable[[PhotoInput, tuple[int, int]], Read] = read_input,
 ) -> Iterator[Answer]:
     """Names many photos, as they come, in their order.
 
     Photos are decoded by `workers` threads while the model answers those before; however many
-    there are, a few dozen are in memory.
+    there are, a few dozen are in memory. `read` does it, in any of the threads.
     """
 
-    def read(photo: PhotoInput) -> tuple[Pixels, CaptureInfo]:
-        if isinstance(photo.source, UserError):
-            raise photo.source
-        return read_pixels(photo.source, classifier.image_size), read_capture_info(photo.source)
+    def read_one(photo: PhotoInput) -> Read:
+        return read(photo, classifier.image_size)
 
-    for batch in read_ahead(read, photos, workers=workers):
+    for batch in read_ahead(read_one, photos, workers=workers):
         yield from _answers(classifier, batch)
 
 
 def _answers(
-    classifier: Classifier, batch: Sequence[tuple[PhotoInput, Future[tuple[Pixels, CaptureInfo]]]]
+    classifier: Classifier, batch: Sequence[tuple[PhotoInput, Future[Read]]]
 ) -> Iterator[Answer]:
     answers: list[Answer] = []
     pixels: list[Pixels] = []

@@ -40,7 +40,7 @@ SHIPPED = "flowers102_float16.tflite"
 _logger = logging.getLogger(__name__)
 
 
-class _Origin(NamedTuple):
+class Origin(NamedTuple):
     """What `load_classifier` was called with, so that another process can do it again."""
 
     path: Path
@@ -74,7 +74,7 @@ class Classifier:
     metadata: Metadata
     image_size: tuple[int, int]
     outputs: PredictFn
-    origin: _Origin | None = None
+    origin: Origin | None = None
     load_insides: Callable[[], Insides | None] = lambda: None
 
     @property
@@ -292,7 +292,7 @@ class Classifier:
         if self.origin is None:
             raise TypeError("only what load_classifier() gave can be pickled: as path and options")
         thresholds = None if self.thresholds is None else dataclasses.asdict(self.thresholds)
-        return _load_again, (self.origin, self.labels, thresholds)
+        return load_again, (self.origin, self.labels, thresholds)
 
 
 def load_classifier(
@@ -346,13 +346,14 @@ def load_classifier(
             f"{path} is not a classifier of its {len(metadata.outputs)} labels: "
             f"it gives {model.classes} values a photo"
         )
-    origin = _Origin(path.absolute(), workers, threads, scale)
+    origin = Origin(path.absolute(), workers, threads, scale)
     return Classifier(metadata, model.image_size, model.outputs, origin, model.load_insides)
 
 
-def _load_again(
-    origin: _Origin, labels: tuple[str, ...], thresholds: Mapping[str, float] | None
+def load_again(
+    origin: Origin, labels: tuple[str, ...], thresholds: Mapping[str, float] | None
 ) -> Classifier:
+    """The classifier of an origin, with these labels and thresholds; pickle and workers use it."""
     classifier = load_classifier(
         origin.path, workers=origin.workers, threads=origin.threads, scale=origin.scale
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -131,6 +131,13 @@ def pillow_formats(data: bytes) -> tuple[str, ...]:
 
 
 def find_photos(folder: Path, on_error: Callable[[OSError], object] | None = None) -> list[Path]:
+    """All of `walk_photos`."""
+    return list(walk_photos(folder, on_error))
+
+
+def walk_photos(
+    folder: Path, on_error: Callable[[OSError], object] | None = None
+) -> Iterator[Path]:
     """The photos in `folder` and below it, known by their endings, in a stable order.
 
     Charts of this package are left out, and a warning in the log says how many; so are thumbnails
@@ -140,22 +147,31 @@ def find_photos(folder: Path, on_error: Callable[[OSError], object] | None = Non
         folder: Where to look. Links to other folders are not followed.
         on_error: Gets the error of each folder that cannot be listed; the others are still found.
     """
-    found = []
     charts = 0
     for parent, folders, files in os.walk(folder, onerror=on_error):
-        folders[:] = sorted(name for name in folders if name not in _THUMBNAIL_FOLDERS)
-        for name in sorted(files):
-            suffix = os.path.splitext(name)[1].lower()
-            if suffix not in PHOTO_SUFFIXES or name.startswith("._"):
-                continue
+        folders[:] = sorted(name for name in folders if is_photo_folder(name))
+        for name in sorted(filter(is_photo_name, files)):
             path = Path(parent, name)
             if is_chart(path):
                 charts += 1
             else:
-                found.append(path)
+                yield path
     if charts:
         _logger.warning("left out %d of our own charts in %s", charts, folder)
-    return found
+
+
+def is_photo_name(name: str) -> bool:
+    """Whether a file in a folder is taken for a photo.
+
+    >>> is_photo_name("a.JPG"), is_photo_name("a.txt"), is_photo_name("._a.jpg")
+    (True, False, False)
+    """
+    return os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES and not name.startswith("._")
+
+
+def is_photo_folder(name: str) -> bool:
+    """Whether there may be photos in a folder of this name, and not only thumbnails of them."""
+    return name not in _THUMBNAIL_FOLDERS
 
 
 def is_chart(path: Path) -> bool:

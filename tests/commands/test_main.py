@@ -45,7 +45,7 @@ def test_commands_that_use_tensorflow_tell_all_when_asked(
 
 
 def test_every_command_module_has_a_row() -> None:
-    shared = {"__init__", "exit", "messages", "completion", "rows", "sources"}
+    shared = {"__init__", "exit", "messages", "completion", "rows", "sources", "parts"}
     files = {path.stem for path in (ROOT / "keras_flowers" / "commands").glob("*.py")}
     assert files - shared == set(COMMANDS)
 

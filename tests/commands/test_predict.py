@@ -419,13 +419,13 @@ def test_folder_without_photos_is_a_user_error(run: Any) -> None:
 def test_folder_that_cannot_be_listed_has_a_row(
     run: Any, colour_photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
-    find = bulk.find_photos
+    walk = bulk.walk_photos
 
-    def without_permission(folder: Path, on_error: Any) -> list[Path]:
+    def without_permission(folder: Path, on_error: Any) -> Iterator[Path]:
         on_error(PermissionError(13, "Permission denied", str(folder / "private")))
-        return find(folder, on_error)
+        return walk(folder, on_error)
 
-    monkeypatch.setattr(bulk, "find_photos", without_permission)
+    monkeypatch.setattr(bulk, "walk_photos", without_permission)
     assert run(colour_photos, "--csv") == 1
     rows = rows_of(capsys.readouterr().out)
     assert rows[0]["photo"] == str(colour_photos / "private")
@@ -436,14 +436,14 @@ def test_folder_that_cannot_be_listed_has_a_row(
 def test_photo_that_vanishes_meanwhile_has_a_row(
     run: Any, colour_photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
-    find = bulk.find_photos
+    walk = bulk.walk_photos
 
     def find_and_lose(folder: Path, on_error: Any) -> list[Path]:
-        found = find(folder, on_error)
+        found = list(walk(folder, on_error))
         (colour_photos / "magenta.png").unlink()
         return found
 
-    monkeypatch.setattr(bulk, "find_photos", find_and_lose)
+    monkeypatch.setattr(bulk, "walk_photos", find_and_lose)
     assert run(colour_photos, "--csv") == 1
     rows = rows_of(capsys.readouterr().out)
     assert [row["name"] for row in rows] == ["cyan", "", "yellow"]

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 
 from keras_flowers.errors import UserError
 from keras_flowers.files import read_json
+from keras_flowers.inference.photo_table import SUFFIXES
 from keras_flowers.inference.text import printable, refuse_url
 from keras_flowers.training.sources.folder import open_folder
 from keras_flowers.training.sources.label_map import read_label_map
 from keras_flowers.training.sources.source import Source
-from keras_flowers.training.sources.table import SUFFIXES, open_table
+from keras_flowers.training.sources.table import open_table
 
 if TYPE_CHECKING:
     from keras_flowers.training.sources.photo_set import PhotoSet

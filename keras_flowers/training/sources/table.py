@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from keras_flowers.errors import UserError
+from keras_flowers.inference.photo_table import read_rows
 from keras_flowers.inference.text import printable
 from keras_flowers.training.sources.source import (
     ALL,
@@ -18,10 +17,6 @@ from keras_flowers.training.sources.source import (
     in_order,
     normal_split,
 )
-
-SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet"})
-"""The endings of the files that are read as tables."""
-
 
 _COLUMNS: Final = ("path", "label", "split", "group", "source")
 """What is read of a row; the first two must be there."""
@@ -99,52 +94,8 @@ def open_table(path: Path, names: Mapping[str, str] | None = None) -> FileSource
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
     try:
-        if path.suffix.lower() == ".parquet":
-            yield from _parquet_rows(path)
-        else:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                is_csv = path.suffix.lower() in (".csv", ".tsv")
-                yield from _csv_rows(path, file) if is_csv else _json_rows(file)
-    except (OSError, ValueError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
-        raise UserError(f"the table {printable(path)} cannot be read ({reason})") from None
-
-
-def _csv_rows(path: Path, file: Iterable[str]) -> Iterator[Mapping[str, Any]]:
-    lines = iter(file)
-    header = next(lines, "")
-    # Spreadsheets of some countries write semicolons.
-    separator = max(",;\t", key=header.count)
-    columns = next(csv.reader([header], delimiter=separator), [])
-    columns = [column.strip().lower() for column in columns]
-    if not {"path", "label"} <= set(columns):
-        raise UserError(
-            f"{printable(path)} has the columns {', '.join(columns) or '(none)'}; expected path "
-            "and label among them"
-        )
-    for cells in csv.reader(lines, delimiter=separator):
-        if cells:
-            yield dict(zip(columns, cells, strict=False))
-
-
-def _json_rows(file: Iterable[str]) -> Iterator[Mapping[str, Any]]:
-    for number, line in enumerate(file, start=1):
-        if line.strip():
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError(f"line {number} is no object; expected JSON lines")
-            yield row
-
-
-def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    import pyarrow.parquet
-
-    file = pyarrow.parquet.ParquetFile(path)
-    there = [name for name in file.schema_arrow.names if name in _COLUMNS]
-    if not {"path", "label"} <= set(there):
-        raise UserError(
-            f"{printable(path)} has the columns {', '.join(file.schema_arrow.names)}; expected "
-            "path and label among them"
-        )
-    for batch in file.iter_batches(columns=there):
-        yield from batch.to_pylist()
+        file = path.open("rb")
+    except OSError as error:
+        raise UserError(f"the table {printable(path)} cannot be read ({error.strerror})") from None
+    with file:
+        yield from read_rows(file, str(path), required=_COLUMNS[:2], others=_COLUMNS[2:])

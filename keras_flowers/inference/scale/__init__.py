@@ -1,0 +1,1 @@
+"""More photos than one sitting: work cut into parts, by any number of processes and machines."""

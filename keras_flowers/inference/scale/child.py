@@ -1,0 +1,126 @@
+"""A function in a process of its own, which may die or hang without taking this one along."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from keras_flowers.inference.scale.work import WorkerDiedError
+
+
+class Child:
+    """A process that holds a function and calls it.
+
+    It ends with its parent, however that ends. What goes there and back is pickled; a Ctrl-C in
+    the terminal is the parent's to answer.
+
+    Args:
+        make: Called in the child, at the first call, to get the function.
+    """
+
+    def __init__(self, make: Callable[[], Callable[..., Any]]) -> None:
+        # Not multiprocessing: it would import the program that called us, and its pool's processes
+        # live on where that is killed.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self._make: Callable[[], Callable[..., Any]] | None = make
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    def call(self, *arguments: Any, seconds: float | None = None) -> Any:
+        """What the function gives, or raises.
+
+        Args:
+            arguments: What it is called with.
+            seconds: How long it may take.
+
+        Raises:
+            WorkerDiedError: The process died, or was killed since it took too long.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            self._process.kill()
+
+        timer = None if seconds is None else threading.Timer(seconds, stop)
+        if timer is not None:
+            timer.start()
+        try:
+            pickle.dump((self._make, arguments), self._process.stdin)
+            self._process.stdin.flush()
+            self._make = None
+            is_result, value = pickle.load(self._process.stdout)  # noqa: S301  # of our own process
+        except (OSError, EOFError, pickle.UnpicklingError):
+            code = self._process.wait()
+            raise WorkerDiedError(_death(code), is_late=late.is_set()) from None
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if not is_result:
+            raise value
+        return value
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.communicate()
+
+
+def _death(code: int) -> str:
+    """How a process ended.
+
+    >>> _death(-11), _death(1)
+    ('died of SIGSEGV', 'died with the code 1')
+    """
+    if code < 0:
+        return f"died of {signal.Signals(-code).name}"
+    return f"died with the code {code}"
+
+
+def _serve() -> None:
+    """Answers what comes through standard input, until that is closed."""
+    # What anything here prints must not get among the answers.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    # A thread of its own, so that the end of the parent is noticed in the middle of the work.
+    threading.Thread(target=_receive, args=(requests,), daemon=True).start()
+    function: Callable[..., Any] | None = None
+    while True:
+        make, arguments = requests.get()
+        try:
+            if make is not None:
+                function = make()
+            assert function is not None
+            answer = True, function(*arguments)
+        except Exception as error:
+            answer = False, error
+        pickle.dump(answer, answers)
+        answers.flush()
+
+
+def _receive(requests: queue.SimpleQueue[Any]) -> NoReturn:
+    with open(0, "rb", closefd=False) as pipe:
+        while True:
+            try:
+                requests.put(pickle.load(pipe))  # noqa: S301  # of our own parent
+            except (EOFError, OSError):
+                os._exit(0)
+
+
+if __name__ == "__main__":
+    _serve()
