@@ -48,27 +48,34 @@ class Child:
         Raises:
             WorkerDiedError: The process died, or was killed since it took too long.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
-        late = threading.Event()
-
-        def stop() -> None:
-            late.set()
-            self._process.kill()
-
-        timer = None if seconds is None else threading.Timer(seconds, stop)
-        if timer is not None:
-            timer.start()
-        try:
-            pickle.dump((self._make, arguments), self._process.stdin)
-            self._process.stdin.flush()
+        if self._make is not None:
+            # By itself: a busy machine takes seconds to start a process, which no photo is to blame
+            # for.
+            self._exchange((self._make, ()))
             self._make = None
-            is_result, value = pickle.load(self._process.stdout)  # noqa: S301  # of our own process
-        except (OSError, EOFError, pickle.UnpicklingError):
-            code = self._process.wait()
-            raise WorkerDiedError(_death(code), is_late=late.is_set()) from None
+        if seconds is None:
+            return self._exchange((None, arguments))
+        late = threading.Event()
+        timer = threading.Timer(seconds, self._stop, (late,))
+        timer.start()
+        try:
+            return self._exchange((None, arguments), late)
         finally:
-            if timer is not None:
-                timer.cancel()
+            timer.cancel()
+
+    def _stop(self, late: threading.Event) -> None:
+        late.set()
+        self._process.kill()
+
+    def _exchange(self, request: tuple[Any, Any], late: threading.Event | None = None) -> Any:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            pickle.dump(request, self._process.stdin)
+            self._process.stdin.flush()
+            is_result, value = pickle.load(self._process.stdout)  # noqa: S301  # our own process
+        except (OSError, EOFError, pickle.UnpicklingError):
+            is_late = late is not None and late.is_set()
+            raise WorkerDiedError(_death(self._process.wait()), is_late=is_late) from None
         if not is_result:
             raise value
         return value
@@ -105,8 +112,10 @@ def _serve() -> None:
         try:
             if make is not None:
                 function = make()
-            assert function is not None
-            answer = True, function(*arguments)
+                answer: tuple[bool, Any] = True, None
+            else:
+                assert function is not None
+                answer = True, function(*arguments)
         except Exception as error:
             answer = False, error
         pickle.dump(answer, answers)

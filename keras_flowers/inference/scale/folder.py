@@ -26,12 +26,12 @@ ENDINGS = (".parquet", ".csv")
 """What one table may be written as."""
 
 _WHAT = {
-    "version": "another version of keras_flowers ({old}; this is {new})",
+    "version": "another version of keras_flowers",
     "model": "another model",
-    "inputs": "other photos ({old[photos]} in {old[parts]} parts; now {new[photos]} in "
-    "{new[parts]})",
-    "options": "other options ({old}; now {new})",
+    "options": "other options",
+    "inputs": "other photos",
 }
+"""What must be the same for a run to go on, in the order in which it is looked at."""
 
 
 class Count(NamedTuple):
@@ -81,12 +81,12 @@ class RunFolder:
             # The same, whoever is first: several shards may begin at a time.
             write_json(file, manifest)
         old = cls.open(path)
-        for key, text in _WHAT.items():
-            if old.manifest.get(key) != manifest[key]:
-                what = text.format(old=old.manifest.get(key), new=manifest[key])
+        for key, what in _WHAT.items():
+            then, now = old.manifest.get(key), manifest[key]
+            if then != now:
                 raise UserError(
-                    f"{printable(path)} was begun with {what}; choose another --output, or "
-                    "delete the folder"
+                    f"{printable(path)} was begun with {what} ({_difference(then, now)}); choose "
+                    "another --output, or delete the folder"
                 )
         return old
 
@@ -213,6 +213,18 @@ class RunFolder:
                         f"{printable(self.file(number))} is damaged ({reason_of(error)}); delete "
                         "it, and let the same command write it anew"
                     ) from None
+
+
+def _difference(then: Any, now: Any) -> str:
+    """What is not the same any more.
+
+    >>> _difference({"a": 1, "b": 2}, {"a": 1, "b": 3})
+    'b: 2 then, 3 now'
+    """
+    if isinstance(then, dict) and isinstance(now, dict):
+        keys = [key for key in now if then.get(key) != now[key]]
+        return "; ".join(f"{key}: {_difference(then.get(key), now[key])}" for key in keys)
+    return f"{str(then)[:80]} then, {str(now)[:80]} now"
 
 
 def _failed(table: pyarrow.Table) -> int:

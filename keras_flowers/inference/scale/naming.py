@@ -16,6 +16,7 @@ from keras_flowers.errors import UserError, missing_extra
 from keras_flowers.inference.bulk import PhotoInput, Read, predict_photos, read_input
 from keras_flowers.inference.classifier import Classifier, Origin, load_again
 from keras_flowers.inference.columns import Cell, cells, column_names
+from keras_flowers.inference.image import load_readers
 from keras_flowers.inference.scale.child import Child
 from keras_flowers.inference.scale.places import StoredFile, read_bytes
 from keras_flowers.inference.scale.plan import Part, photos_of
@@ -144,6 +145,7 @@ def _careful_reader(job: Job) -> Iterator[Callable[[PhotoInput, tuple[int, int]]
 
 
 def _start_reading() -> Callable[[PhotoInput, tuple[int, int]], Read]:
+    load_readers()
     return _read
 
 
