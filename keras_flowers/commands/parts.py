@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from keras_flowers.commands.exit import EXIT_BAD_INPUT, EXIT_SOME_FAILED
 from keras_flowers.errors import UserError
@@ -21,7 +21,7 @@ from keras_flowers.system import available_cores
 
 if TYPE_CHECKING:
     from keras_flowers.inference.classifier import Classifier
-    from keras_flowers.inference.scale.folder import RunFolder
+    from keras_flowers.inference.scale.folder import Count, RunFolder
     from keras_flowers.inference.scale.naming import Job
     from keras_flowers.inference.scale.plan import Plan
     from keras_flowers.inference.scale.ray_workers import Crew
@@ -181,14 +181,16 @@ def _job(classifier: Classifier, options: argparse.Namespace, cores: int) -> Job
     from keras_flowers.inference.scale.naming import Job, digest_of_model
 
     assert classifier.origin is not None
+    path = classifier.origin.path
     return Job(
         classifier.origin,
         classifier.labels,
         None if classifier.thresholds is None else asdict(classifier.thresholds),
-        digest_of_model(classifier.origin.path),
+        digest_of_model(path),
         min(options.top_k, len(classifier.labels)),
         cores,
         options.photo_seconds,
+        path.read_bytes() if options.engine and path.is_file() else None,
     )
 
 
@@ -223,21 +225,27 @@ def _do(run: RunFolder, plan: Plan, job: Job, options: argparse.Namespace) -> in
     from keras_flowers.inference.scale.work import do_all
 
     numbers = shard_of(len(plan), options.shard or (1, 1))
-    left = [number for number in numbers if not run.is_done(number)]
-    before = sum((run.count(one) for one in numbers if one not in set(left)), Count())
-    done = Count()
+    left, before, done = [], Count(), Count()
+    for number in numbers:
+        if run.is_done(number):
+            before += run.count(number)
+        else:
+            left.append(number)
     start = time.monotonic()
-    with _progress(plan, left) as show, _crew(job, options) as crew:
-        try:
-            tasks = map(plan.part, left)
-            for part, table in do_all(tasks, crew.new_worker, crew.workers) if left else ():
-                count = run.write(part.number, table)
-                done += count
-                show(part.photos is None, count, before.failed + done.failed)
-        finally:  # also after Ctrl-C
-            seconds = time.monotonic() - start
-    total = before + done
-    print(_summary(run, total, done, seconds, options), file=sys.stderr)
+    try:
+        if left:
+            with _crew(job, options) as crew, _progress(plan, left) as show:
+                start = time.monotonic()
+                for part, table in do_all(map(plan.part, left), crew.new_worker, crew.workers):
+                    count = run.write(part.number, table)
+                    done += count
+                    show(part.photos is None, count, before.failed + done.failed)
+    finally:  # also after Ctrl-C
+        total = before + done
+        seconds = time.monotonic() - start
+        print(_summary(total, done, seconds, options), file=sys.stderr)
+    is_complete = all(run.is_done(number) for number in range(len(plan)))
+    print(_advice(run.path, is_complete), file=sys.stderr)
     if total.photos and total.failed == total.photos:
         return EXIT_BAD_INPUT
     return EXIT_SOME_FAILED if total.failed else 0
@@ -265,7 +273,7 @@ def _crew(job: Job, options: argparse.Namespace) -> Iterator[Crew]:
 
 
 @contextmanager
-def _progress(plan: Plan, left: list[int]) -> Iterator[Callable[[bool, Any, int], None]]:
+def _progress(plan: Plan, left: list[int]) -> Iterator[Callable[[bool, Count, int], None]]:
     """A bar of photos: how many are done, a second, the time left, and how many failed."""
     parts = [plan.photos_of(number) for number in left]
     known = sum(number or 0 for number in parts)
@@ -273,7 +281,7 @@ def _progress(plan: Plan, left: list[int]) -> Iterator[Callable[[bool, Any, int]
     bar = progress_bar(total=known or None, unit="photo", description="naming", leave=False)
     seen = seen_photos = 0
 
-    def show(was_unknown: bool, count: Any, failed: int) -> None:
+    def show(was_unknown: bool, count: Count, failed: int) -> None:
         nonlocal seen, seen_photos
         if was_unknown:
             # The photos in a tar are known once it is read; the others are taken to have as many.
@@ -288,18 +296,23 @@ def _progress(plan: Plan, left: list[int]) -> Iterator[Callable[[bool, Any, int]
         bar.close()
 
 
-def _summary(
-    run: RunFolder, total: Any, done: Any, seconds: float, options: argparse.Namespace
-) -> str:
+def _summary(total: Count, done: Count, seconds: float, options: argparse.Namespace) -> str:
+    """What has its row: by this command, and by those before it."""
     text = f"{total.photos - total.failed} of {total.photos} photos named"
     if options.shard:
-        text += f", the share {options.shard[0]} of {options.shard[1]}"
+        text += f", share {options.shard[0]} of {options.shard[1]}"
     if done.photos:
         text += f", {done.photos} of them now, {done.photos / max(seconds, 1e-6):.1f}/s"
     if total.failed:
         whose = "its row says" if total.failed == 1 else "their rows say"
         text += f"; {total.failed} could not be read; {whose} why"
-    return f"{text}\none table: keras-flowers merge {printable(run.path)}"
+    return text
+
+
+def _advice(folder: Path, is_complete: bool) -> str:
+    if is_complete:
+        return f"all parts are there; one table: keras-flowers merge {printable(folder)}"
+    return "parts are missing; the other shares, or the same command, do what is left"
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import faulthandler
 import functools
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_flowers.errors import UserError, missing_extra
+from keras_flowers.files import atomic_replace
 from keras_flowers.inference.bulk import PhotoInput, Read, predict_photos, read_input
 from keras_flowers.inference.classifier import Classifier, Origin, load_again
 from keras_flowers.inference.columns import Cell, cells, column_names
@@ -41,6 +43,7 @@ class Job:
         top_k: How many names a row has.
         cores: How many threads read photos; the model has as many.
         photo_seconds: A photo that takes longer to read is given up.
+        content: The model's file, for machines where it may not be; None where it is surely there.
     """
 
     origin: Origin
@@ -50,12 +53,37 @@ class Job:
     top_k: int
     cores: int
     photo_seconds: float
+    content: bytes | None = None
 
 
 def start_naming(job: Job) -> Callable[[Part, bool], pyarrow.Table]:
-    """Loads the model, once, and gives what names the photos of a part with it."""
-    classifier = load_again(job.origin, job.labels, job.thresholds)
-    return functools.partial(_name_part, classifier, job)
+    """Loads the model, once, and gives what names the photos of a part with it.
+
+    Raises:
+        UserError: The model is not on this machine, or another one is in its place.
+    """
+    origin = job.origin._replace(path=_here(job))
+    classifier = load_again(origin, job.labels, job.thresholds)
+    # The bytes of its file are not needed any more.
+    return functools.partial(_name_part, classifier, replace(job, content=None))
+
+
+def _here(job: Job) -> Path:
+    """Where the model is on this machine; it is written there where it came along."""
+    path = job.origin.path
+    if path.exists() and digest_of_model(path) == job.digest:
+        return path
+    if job.content is None:
+        raise UserError(
+            f"{path} is not on every machine, or not the same; expected a .tflite or a .keras "
+            "file, which is sent along, or a folder that all machines share"
+        )
+    copy = Path(tempfile.gettempdir(), f"keras_flowers-{job.digest[:16]}", path.name)
+    # Looked at before it is used, since others may write there, too.
+    if not copy.is_file() or digest_of_model(copy) != job.digest:
+        with atomic_replace(copy) as temporary:
+            temporary.write_bytes(job.content)
+    return copy
 
 
 def _name_part(classifier: Classifier, job: Job, part: Part, careful: bool) -> pyarrow.Table:
