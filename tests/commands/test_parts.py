@@ -7,10 +7,12 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -131,12 +133,16 @@ def test_other_work_in_the_same_folder_is_refused(run: Any, colour_model: Path) 
     refused("out was begun with other options", "photos", "--output", "out/", "--top_k", 1)
     refused("part_photos: 512 then, 2 now", "photos", "--output", "out/", "--part_photos", 2)
     other = Path("other.tflite")
-    other.write_bytes(colour_model.read_bytes().replace(b"yellow", b"orange"))
+    shutil.copy(colour_model, other)
+    with zipfile.ZipFile(other, "a") as archive:
+        archive.comment = b"of another day"
     refused("was begun with another model", "photos", "--output", "out", "--model", other)
     Image.new("RGB", (9, 9)).save("photos/new.png")
     refused("other photos .*photos: 4 then, 5 now", "photos", "--output", "out/")
     assert files() == begun
-    refused("photos holds other things", "photos", "--output", "photos/")
+    Path("things").mkdir()
+    Path("things/a.txt").touch()
+    refused("things holds other things", "photos", "--output", "things/")
     Path("none").mkdir()
     refused("there are no photos in none", "none", "--output", "new/")
     assert not Path("new").exists()

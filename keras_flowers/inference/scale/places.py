@@ -160,10 +160,24 @@ def walk_uri(uri: str) -> Iterator[Found]:
             raise UserError(f"there is nothing at {printable(name)}; see what the folder above has")
         pattern = without_secrets(address) if fixed != address else None
         for found in _walk(opened, start):
-            if pattern is None or fnmatch.fnmatchcase(found.name, pattern):
+            if pattern is None or _matches(found.name, pattern):
                 yield found
     except OSError as error:
         raise UserError(f"{printable(name)} cannot be listed ({reason_of(error)})") from None
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Whether a pattern means a name, as the shell understands it.
+
+    >>> _matches("a/b/c.jpg", "a/*.jpg"), _matches("a/c.jpg", "a/*.jpg")
+    (False, True)
+    >>> _matches("a/b/c.jpg", "a/**/*.jpg"), _matches("a/c.jpg", "a/**/*.jpg")
+    (True, True)
+    """
+    if "**" in pattern:
+        return fnmatch.fnmatchcase(name, pattern.replace("**/", "*"))
+    names, patterns = name.split("/"), pattern.split("/")
+    return len(names) == len(patterns) and all(map(fnmatch.fnmatchcase, names, patterns))
 
 
 def _walk(opened: Any, folder: Found) -> Iterator[Found]:
