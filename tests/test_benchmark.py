@@ -11,7 +11,7 @@ import pytest
 
 from keras_flowers.errors import UserError
 from tools.benchmark import __main__ as command
-from tools.benchmark import growth, page
+from tools.benchmark import growth, page, parts
 from tools.benchmark.measure import Ran, divide, in_turn, run_python
 from tools.benchmark.table import Bound, Figure, format_table
 from tools.benchmark.task import find_run
@@ -108,7 +108,7 @@ def test_run_without_its_tflite_files_is_refused_in_one_line(tmp_path: Path) -> 
         command.main(["--rows", "6", "--run", str(run)])
 
 
-@pytest.mark.parametrize("argument", ["0", "10", "x"])
+@pytest.mark.parametrize("argument", ["0", "11", "x"])
 def test_row_that_does_not_exist_is_refused(
     argument: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,5 +154,15 @@ def test_help_says_in_a_line_what_each_row_measures(capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         command.main(["--help"])
     rows = capsys.readouterr().out.split("\nrows:\n")[1].split("\n\n")[0].splitlines()
-    assert [line[:5] for line in rows] == [f"  {row}  " for row in command.ROWS]
+    assert [line[:5] for line in rows] == [f"{row:>3}  " for row in command.ROWS]
     assert all(line.endswith(".") for line in rows)
+
+
+def test_parts_are_compared_by_what_further_photos_take() -> None:
+    single = [[Ran(10.0, 0), Ran(80.0, 0)]]  # 100 photos a second, and the start
+    ray = [[Ran(50.0, 200_000_000), Ran(130.0, 210_000_000)]]
+    speed, memory, growth_of_memory = parts.figures((1000, 8000), single, ray, 10_000_000)
+    assert speed.ratios == [pytest.approx(70 / 80)]
+    assert speed.holds is False
+    assert memory.ratios == [pytest.approx(0.8)]
+    assert growth_of_memory.ratios == [pytest.approx(1.05)]

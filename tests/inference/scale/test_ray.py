@@ -1,6 +1,6 @@
 """The engine Ray: kills of workers and of the command, deadly photos, and rows that are the same.
 
-KERAS_FLOWERS_KILLS says how often each is killed; otherwise twice.
+KERAS_FLOWERS_RAY_KILLS says how often each is killed; otherwise twice.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from keras_flowers.commands import merge, predict
 pytest.importorskip("ray", reason="the engine ray needs the extra [scale]")
 pytest.importorskip("pyarrow")
 
-KILLED = int(os.environ.get("KERAS_FLOWERS_KILLS", "2"))
+KILLED = int(os.environ.get("KERAS_FLOWERS_RAY_KILLS", "2"))
 PHOTOS, PHOTOS_OF_A_PART = 120, 10
 
 
