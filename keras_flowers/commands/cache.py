@@ -21,6 +21,8 @@ EXAMPLES = """examples:
       keras-flowers cache --clear
 
 Deleted features are computed again when a training needs them. Delete nothing while one runs.
+The features of the test split are there, too: a second training of the same base reads them. Those
+that only a fine-tuned network gives are deleted by its own training, when that is finished.
 """
 
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}

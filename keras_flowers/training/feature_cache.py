@@ -208,6 +208,11 @@ class FeatureCache:
                 continue
         return False
 
+    @property
+    def bytes(self) -> int:
+        """The size of all its files."""
+        return sum(one.stat().st_size for one in self._folder.glob("*") if one.is_file())
+
     def entries(self) -> list[CacheEntry]:
         """What is cached, by network, data set and split; the latest first."""
         grouped: dict[tuple[str, str, str], list[Path]] = {}

@@ -108,6 +108,12 @@ class FeatureExtractor:
         ]
         return np.concatenate(parts)
 
+    def forget(self) -> None:
+        """Deletes what is cached of this network: for one that no other training will have."""
+        for entry in self._cache.entries():
+            if entry.network == self._digest:
+                entry.delete()
+
     def _key(self, photos: LabelledPhotos, view: int, mixup: bool) -> Key:
         return {
             "rule": _CACHE_VERSION,

@@ -17,6 +17,7 @@ from keras_flowers.inference.metadata import MODEL_FILE
 from keras_flowers.system import import_tensorflow
 from keras_flowers.training.bases import BASES, file_of_base
 from keras_flowers.training.config import ResolvedConfig, TrainConfig
+from keras_flowers.training.feature_cache import FeatureCache
 from keras_flowers.training.result import Splits, TrainResult
 from keras_flowers.training.run_directory import Run
 from keras_flowers.training.run_files import write_run
@@ -38,6 +39,9 @@ _logger = logging.getLogger(__name__)
 EPOCHS, LEAST_STEPS = 5, 80
 """How long the head is trained, when --epochs is not given. Chosen on validation: more would make
 it learn the photos by heart, and on few photos five epochs are too few steps to learn anything."""
+
+_MUCH_CACHED_BYTES = 1_000_000_000
+"""From when on a training says how large the cache is."""
 
 
 class _Head(NamedTuple):
@@ -109,7 +113,20 @@ def _train(config: TrainConfig, run: Run, begun: Run | None) -> TrainResult:
     trained_on = {"split": splits.train.split, "photos": splits.train.count}
     result = TrainResult(run, resolved, trained_on, scores, temperature, doubt, seconds)
     write_run(result, model, splits, history)
+    if config.fine_tune is not None:
+        extractor.forget()
+    _tell_of_cache(config.cache_folder / "features")
     return result
+
+
+def _tell_of_cache(folder: Path) -> None:
+    """Says when the features have become many: nothing else deletes them."""
+    total = FeatureCache(folder).bytes
+    if total > _MUCH_CACHED_BYTES:
+        _logger.info(
+            f"cached features take {total / 1e9:.1f} GB in {folder}: keras-flowers cache lists "
+            "them, and with --limit 1GB deletes the oldest"
+        )
 
 
 def open_splits(config: TrainConfig, begun: Run | None = None) -> Splits:

@@ -134,5 +134,13 @@ def test_entries_tell_network_data_set_split_size_and_age(
     assert not any(path.exists() for path in entries[0].paths)
 
 
+def test_size_is_that_of_all_files(cache: FeatureCache, tmp_path: Path) -> None:
+    assert cache.bytes == 0
+    write(cache, 0, 1)
+    files = list((tmp_path / "features").iterdir())
+    assert len(files) == 2
+    assert cache.bytes == sum(len(one.read_bytes()) for one in files) > 100
+
+
 def test_empty_cache_has_no_entries(cache: FeatureCache) -> None:
     assert cache.entries() == []

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from keras_flowers.errors import UserError
 from keras_flowers.training import features
+from keras_flowers.training.feature_cache import FeatureCache
 from keras_flowers.training.features import FeatureExtractor, digest_of, engine_for
 from keras_flowers.training.views import View
 
@@ -68,6 +69,23 @@ def test_key_holds_what_the_features_depend_on(trunk: keras.Model, tmp_path: Pat
     blended = extractor._key(photos, View.FULL, mixup=True)
     assert blended.items() >= {"files": "finger", "blend": True, "seed": 3}.items()
     assert {plain["rule"], random["rule"], blended["rule"]} == {features._CACHE_VERSION}
+
+
+def test_network_is_forgotten_with_all_its_views_and_no_other(
+    trunk: keras.Model, tmp_path: Path
+) -> None:
+    extractor = FeatureExtractor(trunk, seed=0, folder=tmp_path)
+    cache = FeatureCache(tmp_path)
+    rows, labels = np.zeros((1, 4), np.float16), np.zeros(1, np.int64)
+    about = {"dataset": "a_set", "split": "train"}
+    of_network = [{"trunk": digest_of(trunk), "view": view} for view in (0, 1)]
+    other = {"trunk": "abc", "view": 0}
+    for key in (*of_network, other):
+        cache.write(key, ["a photo"], rows, labels, about)
+    extractor.forget()
+    assert [one.network for one in cache.entries()] == ["abc"]
+    assert all(cache.read(key, ["a photo"]).missing.all() for key in of_network)
+    assert not cache.read(other, ["a photo"]).missing.any()
 
 
 def test_same_photo_twice_has_two_names() -> None:

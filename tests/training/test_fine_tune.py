@@ -19,9 +19,10 @@ from keras_flowers.errors import UserError
 from keras_flowers.training import data, synthetic, train
 from keras_flowers.training.batches import StreamedPhotos
 from keras_flowers.training.config import TrainConfig, from_settings
-from keras_flowers.training.features import FeatureExtractor
+from keras_flowers.training.feature_cache import FeatureCache
+from keras_flowers.training.features import FeatureExtractor, digest_of
 from keras_flowers.training.known import KNOWN, STANDARDISED, STRANGERS
-from keras_flowers.training.model import OUTPUT, build_model, logits_of, split_at
+from keras_flowers.training.model import FEATURES, OUTPUT, build_model, logits_of, split_at
 from keras_flowers.training.run_directory import Run, settings_like
 from keras_flowers.training.views import View
 
@@ -95,6 +96,13 @@ def test_history_counts_on_from_that_of_the_head(tuned: TrainConfig) -> None:
     assert len(rows) > 2  # the two are those of fine-tuning
     # The student learns to answer as its teacher does.
     assert float(rows[-1]["loss"]) < float(rows[-2]["loss"])
+
+
+def test_features_of_a_network_of_its_own_are_not_kept(tuned: TrainConfig) -> None:
+    model = keras.saving.load_model(tuned.run_dir / "model.keras")
+    networks = {one.network for one in FeatureCache(tuned.cache_folder / "features").entries()}
+    assert digest_of(split_at(model, CUT)[0]) in networks
+    assert digest_of(split_at(model, FEATURES)[0]) not in networks
 
 
 def test_all_of_the_base_is_trained_on_photos_as_they_stream(
