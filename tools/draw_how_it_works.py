@@ -401,7 +401,9 @@ def _explain_training(says: Said, run: Run, least_loss: float) -> None:
         100 * history[0]["accuracy"],
         100 * history[1]["accuracy"],
     )
-    validation, test = (run.metrics["scores"][split] for split in ("validation", "test"))
+    validation, test = (
+        run.metrics["scores"][settings[f"{name}_split"]] for name in ("validation", "test")
+    )
     says(
         "{:.1f} % of the {:,} validation photos and {:.1f} % of the {:,} test photos are named "
         "correctly.",
