@@ -175,4 +175,5 @@ def test_photos_that_cannot_be_read_leave_nothing_to_compare(
 
 def test_mediapipe_sees_the_first_photos_only() -> None:
     assert artifacts.MEDIAPIPE_PHOTOS == 200
+    assert artifacts.MEDIAPIPE_PHOTOS % verify._BATCH == 0  # a batch is shown whole or not at all
     assert artifact(Path("x")).photos == math.inf

@@ -309,6 +309,29 @@ def test_counts_are_written_for_up_to_twenty_classes() -> None:
         assert len(figure.axes[0].texts) == written_ones
 
 
+def test_evidence_leaves_the_prediction_above_where_it_was() -> None:
+    def from_top(figure: Figure, count: int) -> np.ndarray:
+        """The edges of the first axes and texts, in inches from the left and from the top."""
+        width, height = figure.get_size_inches()
+        boxes = [one.get_position(original=True) for one in figure.axes[:count]]
+        places = [(x, y) for box in boxes for x, y in box.get_points()]
+        places += [text.get_position() for text in figure.texts[:count]]
+        return np.array([(x * width, (1 - y) * height) for x, y in places])
+
+    alone = chart.draw_prediction(photo(), SUNFLOWER)
+    places = {name: np.eye(3) for name, _ in SUNFLOWER[:2]}
+    figure = chart.draw_evidence(photo(), SUNFLOWER, places, exact=True)
+    count = min(len(alone.axes), len(alone.texts))
+    assert count >= 1
+    np.testing.assert_allclose(from_top(figure, count), from_top(alone, count), atol=1e-6)
+    lower = [one.get_position(original=True) for one in figure.axes[len(alone.axes) :]]
+    assert len(lower) >= 2
+    assert max(box.y1 for box in lower) < min(
+        one.get_position(original=True).y0 for one in figure.axes[: len(alone.axes)]
+    )
+    assert min(box.y0 for box in lower) > 0
+
+
 def test_first_bar_stands_out() -> None:
     figure = chart.draw_prediction(photo(), SUNFLOWER)
     bars = figure.axes[1].patches[len(SUNFLOWER) :]

@@ -551,3 +551,12 @@ def test_printable_is_one_line_that_steers_no_terminal(text: str) -> None:
 
 def test_printable_leaves_ordinary_names_alone() -> None:
     assert printable(Path("my ünï flower.jpg")) == "my ünï flower.jpg"
+
+
+def test_readers_are_loaded_before_the_first_photo() -> None:
+    script = (
+        "from PIL import Image; from keras_flowers.inference import image; "
+        "assert 'JPEG' not in Image.OPEN; image.load_readers(); print('JPEG' in Image.OPEN)"
+    )
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert process.stdout == "True\n", process.stderr

@@ -46,6 +46,16 @@ def test_each_bad_photo_has_its_reason(corpus: bad_photos.Corpus) -> None:
         assert corpus.bad[name].removeprefix("the photo ") in reason, (name, reason)
 
 
+@pytest.mark.parametrize(("orientation", "fast"), [(0, True), (1, True), (3, False)])
+def test_upright_photo_takes_the_fast_route(orientation: int, fast: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation  # 0 is no orientation, and turns nothing
+    data = bad_photos.encode(Image.new("RGB", (40, 30), "red"), "JPEG", exif=exif)
+    found = inspection._decode_fast(data)
+    assert (found is not None) == fast
+    assert found is None or (found.mode, found.size) == ("RGB", (40, 30))
+
+
 def test_every_photo_is_read_as_in_prediction(corpus: bad_photos.Corpus, tmp_path: Path) -> None:
     names = [name for name in [*corpus.good, *corpus.cut] if "60_megapixels" not in name]
     found = inspection.inspect(files_of(corpus, names), "corpus")

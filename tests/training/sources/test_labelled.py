@@ -12,7 +12,12 @@ import pytest
 pytest.importorskip("tensorflow", reason="training needs TensorFlow")
 
 from keras_flowers.training.sources.inspection import FAST, PILLOW, Inspection
-from keras_flowers.training.sources.labelled import LabelledPhotos, Part, label_photos
+from keras_flowers.training.sources.labelled import (
+    LabelledPhotos,
+    Part,
+    label_photos,
+    without_autotune,
+)
 from keras_flowers.training.sources.source import FilePhotos
 
 
@@ -105,6 +110,10 @@ def test_one_photo_for_another_reader_is_enough(photos: LabelledPhotos) -> None:
     routes = photos.routes.copy()
     routes[2] = PILLOW
     assert not replace(photos, routes=routes).are_upright_jpegs
+
+
+def test_tuning_thread_is_off() -> None:
+    assert not without_autotune().autotune.enabled
 
 
 def test_other_split_is_opened_by_whoever_knows_them(photos: LabelledPhotos) -> None:
