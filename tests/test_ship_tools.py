@@ -43,31 +43,37 @@ def test_fewer_bytes_give_the_same_model(tmp_path: Path) -> None:
         np.testing.assert_allclose(np.asarray(other), np.asarray(one), rtol=near, atol=0)
 
 
-def test_photos_to_test_on_are_of_other_sources() -> None:
-    random = np.random.default_rng(0)
+def test_each_draw_takes_other_photos_of_those_that_may_be_learned_from() -> None:
     labels = np.repeat(np.arange(3), 40)
-    origins = [f"source {number}" for number in random.integers(0, 30, len(labels))]
-    drawn, test = tool("new_flowers").draw(labels, origins, 5, seed=1)
+    allowed = np.arange(len(labels)) % 2 == 0
+    draw = tool("new_flowers").draw
+    drawn = draw(labels, allowed, 5, seed=1)
     assert [labels[numbers].tolist() for numbers in drawn] == [[one] * 5 for one in range(3)]
-    used = {origins[number] for numbers in drawn for number in numbers}
-    assert not used & {origins[number] for number in test}
-    # As many as there are: all but those of the sources that were learned from.
-    assert len(test) == sum(origin not in used for origin in origins)
-    again, _ = tool("new_flowers").draw(labels, origins, 5, seed=2)
-    assert not np.array_equal(drawn, again)
-    with pytest.raises(UserError, match="a flower has too few photos to learn from 40 and to te"):
-        tool("new_flowers").draw(labels, origins, 40, seed=1)
+    assert allowed[np.concatenate(drawn)].all()
+    # Who learns from 10 learns from these 5, too.
+    assert [numbers[:5].tolist() for numbers in draw(labels, allowed, 10, seed=1)] == [
+        numbers.tolist() for numbers in drawn
+    ]
+    assert not np.array_equal(drawn, draw(labels, allowed, 5, seed=2))
+    with pytest.raises(UserError, match="a flower has less than 21 photos that can be read"):
+        draw(labels, allowed, 21, seed=1)
 
 
-def test_flowers_with_the_most_photos_are_taken(tmp_path: Path) -> None:
-    rows = [("1.jpg", "other flower", "tulip")] * 3 + [("2.jpg", "other flower", "lilac")] * 2
-    rows += [("3.jpg", "other flower", "peony"), ("4.jpg", "known", "rose")]
-    for name in ("train.csv", "validation.csv"):
+def test_flowers_with_enough_photos_of_both_kinds_are_taken(tmp_path: Path) -> None:
+    kinds = {
+        "train.csv": ["tulip"] * 3 + ["lilac"] * 2 + ["peony"] * 3,
+        "validation.csv": ["tulip", "lilac"],
+    }
+    for name, species in kinds.items():
         with (tmp_path / name).open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("path", "kind", "species"))
-            writer.writerows(rows)
+            writer.writerows(("1.jpg", "other flower", one) for one in species)
+            writer.writerow(("2.jpg", "known", "tulip"))
     new_flowers = tool("new_flowers")
-    found = new_flowers.most_photographed(new_flowers.read_rows(tmp_path), 2)
-    assert [row["species"] for row in found] == (["tulip"] * 3 + ["lilac"] * 2) * 2
+    found = new_flowers.with_enough(new_flowers.read_rows(tmp_path), 3)
+    assert [(row["species"], row["file"]) for row in found] == [
+        *[("tulip", "train.csv")] * 3,
+        ("tulip", "validation.csv"),
+    ]
     assert Path(found[0]["path"]).is_absolute()
