@@ -201,9 +201,9 @@ def _begin(options: argparse.Namespace, job: Job, plan: Plan, photos_of_a_part: 
     return RunFolder.begin(
         options.output,
         {
+            "arguments": [without_secrets(printable(one)) for one in options.photos],
             "model": {"name": job.origin.path.name, "sha256": job.digest},
             "inputs": {
-                "arguments": [without_secrets(printable(one)) for one in options.photos],
                 "sha256": plan.digest,
                 "photos": plan.photos,
                 "shards_of_unknown_size": plan.unknown,

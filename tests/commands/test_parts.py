@@ -97,7 +97,7 @@ def test_parts_hold_the_rows_of_a_single_machine(
     assert "merged.csv: 10 photos of 3 parts, each part once; 1 could not be read" in said
     # Once more: nothing is left to do, and the parts are as large as they were.
     before = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.parquet")}
-    assert run("photos", "--output", "out", "--top_k", 2) == 1
+    assert run("./photos/", "--output", "out", "--top_k", 2) == 1
     assert "9 of 10 photos named; 1 could not" in capsys.readouterr().err
     assert before == {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.parquet")}
     assert merge.main(["out"]) == 0

@@ -27,9 +27,13 @@ class Child:
 
     def __init__(self, make: Callable[[], Callable[..., Any]]) -> None:
         # Not multiprocessing: it would import the program that called us, and its pool's processes
-        # live on where that is killed.
+        # live on where that is killed. It finds the modules that this process finds.
+        places = os.pathsep.join(filter(None, sys.path))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": places},
         )
         self._make: Callable[[], Callable[..., Any]] | None = make
 
@@ -37,6 +41,18 @@ class Child:
     def pid(self) -> int:
         """The number of the process."""
         return self._process.pid
+
+    def start(self) -> None:
+        """Waits until the function is made; `call` does it otherwise.
+
+        A busy machine takes seconds for it, which what is called afterwards is not to blame for.
+
+        Raises:
+            WorkerDiedError: The process died.
+        """
+        if self._make is not None:
+            self._exchange((self._make, ()))
+            self._make = None
 
     def call(self, *arguments: Any, seconds: float | None = None) -> Any:
         """What the function gives, or raises.
@@ -48,11 +64,7 @@ class Child:
         Raises:
             WorkerDiedError: The process died, or was killed since it took too long.
         """
-        if self._make is not None:
-            # By itself: a busy machine takes seconds to start a process, which no photo is to blame
-            # for.
-            self._exchange((self._make, ()))
-            self._make = None
+        self.start()
         if seconds is None:
             return self._exchange((None, arguments))
         late = threading.Event()

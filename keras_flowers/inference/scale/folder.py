@@ -51,13 +51,15 @@ class RunFolder:
     Attributes:
         path: The folder.
         manifest: What was asked: `version` of the package, `model` (name and digest), `inputs`
-            (arguments, digest, number of photos and of parts) and `options`.
+            (digest, number of photos and of parts) and `options`; and the `arguments`, which may be
+            others as long as they mean the same photos.
     """
 
     def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
         self.path = path
         self.manifest = manifest
-        self._key = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+        asked = [manifest.get(key) for key in _WHAT]
+        self._key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
     @classmethod
     def begin(cls, path: Path, manifest: Mapping[str, Any]) -> RunFolder:

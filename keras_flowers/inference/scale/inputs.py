@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_flowers.errors import UserError
+from keras_flowers.errors import UserError, reason_of
 from keras_flowers.inference.bulk import STDIN, expand, no_photos, photos_at
 from keras_flowers.inference.formats import is_photo_name
 from keras_flowers.inference.photo_table import SUFFIXES, read_rows
@@ -150,11 +150,15 @@ def _within(one: Input, photos_of_a_piece: int) -> Iterator[Input]:
 
 
 def _of_table(table: Input) -> Iterator[Input]:
-    with open_file(table.place) as file:
+    try:
+        file = open_file(table.place)
+    except OSError as error:
+        reason = reason_of(error)
+        raise UserError(f"the table {printable(table.name)} cannot be read ({reason})") from None
+    with file:
         for number, row in enumerate(read_rows(file, table.name, required=["path"]), start=1):
             path = str(row.get("path") or "").strip()
             if not path:
                 raise UserError(f"row {number} of {printable(table.name)} has no path")
-            place = beside(table.place, path)
             # The row is called as the table calls it, so that both can be joined.
-            yield Input(path, place)
+            yield Input(path, beside(table.place, path))

@@ -153,6 +153,7 @@ def _careful_reader(job: Job) -> Iterator[Callable[[PhotoInput, tuple[int, int]]
         nonlocal child
         if child is None:
             child = Child(_start_reading)
+            child.start()
         try:
             read_photo: Read = child.call(photo, size, seconds=job.photo_seconds)
             return read_photo

@@ -6,6 +6,7 @@ import fnmatch
 import functools
 import os
 import re
+import time
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
@@ -14,6 +15,9 @@ from keras_flowers.errors import UserError, missing_extra, reason_of
 from keras_flowers.inference.formats import is_photo_folder
 from keras_flowers.inference.image import MAX_BYTES
 from keras_flowers.inference.text import printable
+
+PAUSES = (1.0, 5.0)
+"""Seconds before a photo is asked for again, which a busy bucket or a network has refused."""
 
 
 class Place(NamedTuple):
@@ -104,28 +108,33 @@ def open_file(place: Place) -> BinaryIO:
     """Opens a file for reading.
 
     Raises:
-        UserError: It is not there, or cannot be read.
+        OSError: It is not there, or cannot be read.
+        UserError: There is no such file system.
     """
-    try:
-        if not place.root:
-            return open(place.path, "rb")
-        opened: BinaryIO = file_system(place.root)[0].open_input_file(place.path)
-        return opened
-    except OSError as error:
-        raise UserError(f"{printable(place.path)} cannot be read ({reason_of(error)})") from None
+    if not place.root:
+        return open(place.path, "rb")
+    opened: BinaryIO = file_system(place.root)[0].open_input_file(place.path)
+    return opened
 
 
 def read_bytes(place: Place) -> bytes:
-    """All bytes of a photo.
+    """All bytes of a photo; what a network refuses is asked for again.
 
     Raises:
         UserError: It cannot be read, or is larger than any photo.
     """
-    try:
-        with open_file(place) as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{printable(place.path)} cannot be read ({reason_of(error)})") from None
+    for pause in (*PAUSES, None):
+        try:
+            with open_file(place) as file:
+                data = file.read(MAX_BYTES + 1)
+            break
+        except FileNotFoundError:
+            raise UserError(f"{printable(place.path)} does not exist") from None
+        except OSError as error:
+            if pause is None:
+                reason = reason_of(error)
+                raise UserError(f"{printable(place.path)} cannot be read ({reason})") from None
+            time.sleep(pause)
     if len(data) > MAX_BYTES:
         raise UserError(
             f"{printable(place.path)} has more than {MAX_BYTES >> 20} MiB; expected a photo"

@@ -47,7 +47,11 @@ def pieces_of_parquet(
     Raises:
         UserError: It cannot be read.
     """
-    with open_file(place) as file:
+    try:
+        shard = open_file(place)
+    except OSError as error:
+        raise UserError(f"{printable(name)} cannot be read ({reason_of(error)})") from None
+    with shard as file:
         opened = _parquet(file, name)
         if _content_column(opened.schema_arrow) is None:
             return None
@@ -67,26 +71,49 @@ def pieces_of_parquet(
 def read_parquet(place: Place, name: str, rows: tuple[int, int]) -> Iterator[PhotoInput]:
     """The photos in some row groups, called FILE#NAME, or FILE#NUMBER where the rows have no name.
 
-    A few are in memory at a time, however large the row groups are.
+    A few are in memory at a time, however large the row groups are. A file that is damaged gives
+    what comes before, and then a row of its own.
+
+    Raises:
+        UserError: Another file system does not give the file.
     """
-    with open_file(place) as file:
-        opened = _parquet(file, name)
-        column = _content_column(opened.schema_arrow)
-        assert column is not None, f"{name} had photos when the work was cut"
-        called = _name_column(opened.schema_arrow, column)
-        first, end = rows
-        number = sum(opened.metadata.row_group(group).num_rows for group in range(first))
-        wanted = [column, *([called] if called else [])]
-        groups = list(range(first, end))
-        for batch in opened.iter_batches(_ROWS_AT_A_TIME, groups, columns=wanted):
-            for row in batch.to_pylist():
-                content: Any = row[column]
-                label = row[called] if called else None
-                if isinstance(content, dict):
-                    content, label = content.get("bytes"), content.get("path") or label
-                label = number if label is None else label
-                yield PhotoInput(f"{name}#{label}", _checked(content))
-                number += 1
+    try:
+        with open_file(place) as file:
+            yield from _rows(_parquet(file, name), name, rows)
+    except (OSError, ValueError, UserError) as error:
+        yield _broken(place, name, error)
+
+
+def _rows(opened: Any, name: str, rows: tuple[int, int]) -> Iterator[PhotoInput]:
+    column = _content_column(opened.schema_arrow)
+    if column is None:
+        raise ValueError("it has no column of bytes any more")
+    called = _name_column(opened.schema_arrow, column)
+    first, end = rows
+    number = sum(opened.metadata.row_group(group).num_rows for group in range(first))
+    wanted = [column, *([called] if called else [])]
+    for batch in opened.iter_batches(_ROWS_AT_A_TIME, list(range(first, end)), columns=wanted):
+        for row in batch.to_pylist():
+            content: Any = row[column]
+            label = row[called] if called else None
+            if isinstance(content, dict):
+                content, label = content.get("bytes"), content.get("path") or label
+            label = number if label is None else label
+            yield PhotoInput(f"{name}#{label}", _checked(content))
+            number += 1
+
+
+def _broken(place: Place, name: str, error: Exception) -> PhotoInput:
+    """The row of a shard that cannot be read whole.
+
+    Raises:
+        UserError: It is in another file system, which may give it another time: no row may say for
+            good what a network did.
+    """
+    reason = f"{printable(name)} cannot be read whole ({reason_of(error)})"
+    if place.root and isinstance(error, OSError):
+        raise UserError(f"{reason}; run the same command again, which does what is left") from None
+    return PhotoInput(name, UserError(f"{reason}; what is in front of it is answered"))
 
 
 def _checked(content: bytes | None) -> bytes | UserError:
@@ -130,6 +157,9 @@ def read_tar(place: Place, name: str) -> Iterator[PhotoInput]:
     """The photos in a tar file, called FILE#NAME; other files in it are passed over.
 
     A tar file that is damaged or cut off gives what comes before, and then a row of its own.
+
+    Raises:
+        UserError: Another file system does not give the file.
     """
     try:
         with open_file(place) as file, tarfile.open(fileobj=file, mode="r|*") as archive:
@@ -142,5 +172,4 @@ def read_tar(place: Place, name: str) -> Iterator[PhotoInput]:
                 content = archive.extractfile(member)
                 yield PhotoInput(f"{name}#{member.name}", content.read() if content else b"")
     except (OSError, EOFError, tarfile.TarError, UserError) as error:
-        reason = f"cannot be read whole ({reason_of(error)}); what is in front of it is answered"
-        yield PhotoInput(name, UserError(f"{printable(name)} {reason}"))
+        yield _broken(place, name, error)

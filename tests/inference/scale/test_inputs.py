@@ -15,8 +15,9 @@ from PIL import Image
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference.bulk import PhotoInput, find_inputs
-from keras_flowers.inference.scale import shards
+from keras_flowers.inference.scale import places, shards
 from keras_flowers.inference.scale.inputs import find_all
+from keras_flowers.inference.scale.places import Place
 from keras_flowers.inference.scale.plan import Part, cut, photos_of
 
 pa = pytest.importorskip("pyarrow", reason="parts need the extra [scale]")
@@ -135,6 +136,43 @@ def test_tar_that_is_cut_off_gives_what_is_there_and_a_row() -> None:
     first, *_, last = photos(parts_of(["a.tar"])[1])
     assert first == PhotoInput("a.tar#1.jpg", PHOTO)
     assert last.name == "a.tar" and "a.tar cannot be read whole" in str(last.source)
+
+
+def test_shard_that_a_network_does_not_give_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(place: Place) -> Any:
+        raise OSError(110, "Connection timed out")
+
+    monkeypatch.setattr(shards, "open_file", refuse)
+    far = Place("s3://garden", "garden/a.tar")
+    for read in (shards.read_tar(far, "a.tar"), shards.read_parquet(far, "a.tar", (0, 1))):
+        with pytest.raises(
+            UserError, match=r"timed out\); run the same command again"
+        ):
+            list(read)
+    (row,) = shards.read_tar(Place("", "a.tar"), "a.tar")
+    assert "cannot be read whole (Connection timed out)" in str(row.source)
+
+
+def test_photo_that_a_network_refuses_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("a.jpg")
+    asked: list[Place] = []
+
+    def give(place: Place) -> Any:
+        asked.append(place)
+        if len(asked) < 3:
+            raise OSError(110, "Connection timed out")
+        return io.BytesIO(PHOTO)
+
+    monkeypatch.setattr(places, "open_file", give)
+    monkeypatch.setattr(places, "PAUSES", (0.0, 0.0))
+    assert places.read_bytes(Place("s3://garden", "garden/a.jpg")) == PHOTO
+    assert len(asked) == 3
+    monkeypatch.setattr(places, "PAUSES", ())
+    asked.clear()
+    with pytest.raises(UserError, match=r"cannot be read \(Connection timed out\)"):
+        places.read_bytes(Place("s3://garden", "garden/a.jpg"))
 
 
 @pytest.mark.parametrize("layout", ["bytes", "struct", "numbered"])
