@@ -147,9 +147,7 @@ def test_shard_that_a_network_does_not_give_ends_the_run(
     monkeypatch.setattr(shards, "open_file", refuse)
     far = Place("s3://garden", "garden/a.tar")
     for read in (shards.read_tar(far, "a.tar"), shards.read_parquet(far, "a.tar", (0, 1))):
-        with pytest.raises(
-            UserError, match=r"timed out\); run the same command again"
-        ):
+        with pytest.raises(UserError, match=r"timed out\); run the same command again"):
             list(read)
     (row,) = shards.read_tar(Place("", "a.tar"), "a.tar")
     assert "cannot be read whole (Connection timed out)" in str(row.source)
