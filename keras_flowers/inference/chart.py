@@ -215,6 +215,40 @@ def draw_evidence(
     return figure
 
 
+@_default_style()
+def draw_similar(
+    photo: Image.Image, others: Sequence[Image.Image], texts: Sequence[tuple[float, str, str]]
+) -> Figure:
+    """Draws a photo and, in rows beside it, those that it resembles.
+
+    Args:
+        photo: In mode "RGB".
+        others: In mode "RGB", the most similar first.
+        texts: The similarity, the name and the place of each.
+    """
+    side, line = 2.0, 0.62
+    columns = min(len(others) + 1, 4)
+    rows = -(-(len(others) + 1) // columns)
+    width = 2 * _MARGIN + columns * (side + 0.3) - 0.3
+    height = 2 * _MARGIN + rows * (side + line)
+    figure = _new_figure(width, height)
+    captions = [("the photo", ""), *((name, f"{value:.2f}") for value, name, _ in texts)]
+    for number, (picture, (name, value)) in enumerate(zip((photo, *others), captions, strict=True)):
+        row, column = divmod(number, columns)
+        left = _MARGIN + column * (side + 0.3)
+        bottom = height - _MARGIN - row * (side + line) - side
+        axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
+        axes.axis("off")
+        small = picture.copy()
+        small.thumbnail((round(side * _DPI), round(side * _DPI)), Image.Resampling.LANCZOS)
+        axes.imshow(np.asarray(small), interpolation="none")
+        axes.set_anchor("SW")
+        text = _wrapped(f"{value}  {name}".strip(), 24)
+        style = {"size": 10, **(_BOLD if number == 0 else {})}
+        _write(figure, left / width, (bottom - 0.06) / height, text, va="top", **style)
+    return figure
+
+
 def draw_places(
     photo: Image.Image,
     places: npt.NDArray[np.float64],

@@ -191,6 +191,14 @@ def check_available(dataset: str, data_dir: str | None = None) -> None:
         check_reachable(builder, dataset)
 
 
+def is_at_hand(dataset: str, data_dir: str | None = None) -> bool:
+    """Whether `open_tfds` would find a data set on this machine, without a download."""
+    try:
+        return Path(_builder(dataset, data_dir).data_path).is_dir()
+    except UserError:
+        return False
+
+
 def is_prepared(folder: Path) -> bool:
     """Whether `folder` is the folder of a data set's version, as TFDS writes it."""
     return (folder / "dataset_info.json").is_file() and (folder / "features.json").is_file()
