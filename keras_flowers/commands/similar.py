@@ -15,7 +15,7 @@ from keras_flowers.errors import UserError, reason_of
 from keras_flowers.inference.classifier import load_classifier
 from keras_flowers.inference.similar import SimilarPhotos
 from keras_flowers.inference.text import printable
-from keras_flowers.system import open_standard_streams
+from keras_flowers.system import import_tensorflow, open_standard_streams
 
 if TYPE_CHECKING:
     from keras_flowers.inference.classifier import Classifier
@@ -66,12 +66,15 @@ def _draw(classifier: Classifier, photos: SimilarPhotos, options: argparse.Names
     """Draws the photo and those that it resembles, side by side."""
     from keras_flowers.inference import chart
     from keras_flowers.inference.image import read_photo
+
+    import_tensorflow()
     from keras_flowers.training.similarity import read_photos
 
     try:
         contents = read_photos(classifier, photos, options.data, data_dir=options.data_dir)
         pictures = [read_photo(one, chart.PHOTO_SIZE) for one in (options.photo, *contents)]
-        chart.save(chart.draw_similar(pictures[0], pictures[1:], list(photos)), options.chart)
+        captions = [f"{one.similarity:.2f}  {one.name}" for one in photos]
+        chart.save(chart.draw_similar(pictures[0], pictures[1:], captions), options.chart)
     except (OSError, UserError) as error:
         reason = reason_of(error)
         where = printable(options.chart)
@@ -82,6 +85,7 @@ def _draw(classifier: Classifier, photos: SimilarPhotos, options: argparse.Names
 
 
 def _build(options: argparse.Namespace) -> int:
+    import_tensorflow()
     from keras_flowers.training.similarity import write_index
 
     index, path = write_index(options.build, options.data, data_dir=options.data_dir)

@@ -177,13 +177,8 @@ class Classifier:
 
         Raises:
             UserError: As `predict`; or there is no index of training photos beside the model
-                (`similar.npz`, which training writes), or it is another model's.
-
-        >>> for one in load_classifier().similar("docs/sunflower.jpg", 3):
-        ...     print(one.name)
-        sunflower
-        sunflower
-        sunflower
+                (`similar.npz`, which `keras-flowers similar --build` writes), or it is another
+                model's.
         """
         pixels = read_pixels(photo, self.image_size)
         (features,) = self.insides.features(pixels[None])

@@ -5,27 +5,37 @@ same colours are at the same places; of features, whether the same things are se
 whitened first, so that what varies among photos of the same flower (light, distance, background)
 counts little, and scaled to unit length: the inner product is then the cosine, 1 for the same
 photo. docs/how_it_works.md shows what each step gains.
+
+All photos are compared, so that what is found is exact: 31 ms among 100,000 photos and 256 ms among
+a million, on one core, beside the some 20 ms that it takes to see a photo.
 """
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from keras_flowers.errors import UserError, reason_of
 from keras_flowers.files import atomic_replace
+from keras_flowers.inference.image import read_photo
 
 INDEX_FILE: Final = "similar.npz"
 """The index in the folder of a run, beside its models."""
 
+DIGITS: Final = 16
+"""How many digits of a hash are kept: enough to tell a million photos apart."""
+
+_PICTURE_SIDE = 128  # pixels, in a notebook
 _ROWS = 16_384  # compared at a time, in float32
 _TOLERANCE = 0.01  # of the head's weights, which float16 rounds
 
@@ -36,22 +46,31 @@ class SimilarPhoto(NamedTuple):
     Attributes:
         similarity: The cosine, -1..1; 1 for the same photo.
         name: Of its class.
-        place: What the data set calls it: file and record, or the path of the file.
+        place: What the data set calls it: the name of the file, or its path.
+        digest: The first 16 digits of the hash of its bytes, by which it is found again wherever it
+            lies.
     """
 
     similarity: float
     name: str
     place: str
+    digest: str
 
 
 @dataclass(frozen=True)
 class SimilarPhotos(Sequence[SimilarPhoto]):
     """The training photos most like a photo, that with the greatest similarity first.
 
-    `print` shows them as a table, and so does a notebook.
+    `print` shows them as a table, and so does a notebook, with the photos themselves where
+    `training.similarity.with_pictures` has fetched them.
+
+    Attributes:
+        photos: What they are.
+        pictures: The bytes of each one's file; empty where they are not at hand.
     """
 
     photos: tuple[SimilarPhoto, ...]
+    pictures: tuple[bytes, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -67,10 +86,11 @@ class SimilarPhotos(Sequence[SimilarPhoto]):
         return "\n".join(f"{one.similarity:5.2f}  {one.name:<{width}}  {one.place}" for one in self)
 
     def _repr_html_(self) -> str:
+        shown = [_small_picture(one) for one in self.pictures] or [""] * len(self)
         rows = "".join(
-            f"<tr><td>{one.similarity:.2f}</td><td>{html.escape(one.name)}</td>"
+            f"<tr>{picture}<td>{one.similarity:.2f}</td><td>{html.escape(one.name)}</td>"
             f"<td>{html.escape(one.place)}</td></tr>"
-            for one in self
+            for one, picture in zip(self, shown, strict=True)
         )
         return f"<table>{rows}</table>"
 
@@ -84,6 +104,7 @@ class SimilarIndex:
         split: The split expression.
         labels: The name of each class.
         places: What the data set calls each of N photos.
+        digests: S16 [N], as `SimilarPhoto.digest`.
         classes: int [N].
         centre: float32 [D], the average photo: what features are compared with.
         projection: float16 [D, R], to whitened features, of which it keeps the R directions in
@@ -97,6 +118,7 @@ class SimilarIndex:
     split: str
     labels: tuple[str, ...]
     places: tuple[str, ...]
+    digests: npt.NDArray[np.bytes_]
     classes: npt.NDArray[np.int32]
     centre: npt.NDArray[np.float32]
     projection: npt.NDArray[np.float16]
@@ -128,7 +150,10 @@ class SimilarIndex:
         return SimilarPhotos(
             tuple(
                 SimilarPhoto(
-                    float(similarities[row]), names[int(self.classes[row])], self.places[row]
+                    float(similarities[row]),
+                    names[int(self.classes[row])],
+                    self.places[row],
+                    self.digests[row].decode("ascii"),
                 )
                 for row in best.tolist()
             )
@@ -205,7 +230,7 @@ class SimilarIndex:
         shapes = (rows.ndim, projection.ndim, rows.shape[1:], arrays["centre"].shape)
         if (
             shapes != (2, 2, projection.shape[1:], projection.shape[:1])
-            or not len(rows) == len(places) == len(classes)
+            or not len(rows) == len(places) == len(classes) == len(arrays["digests"])
             or len(rows) == 0
             or not (classes.min() >= 0 and classes.max() < len(labels))
         ):
@@ -213,7 +238,18 @@ class SimilarIndex:
         return cls(dataset, split, labels, places, **arrays)
 
 
+def _small_picture(photo: bytes) -> str:
+    """A cell of a table with a photo."""
+    picture = read_photo(photo, (_PICTURE_SIDE, _PICTURE_SIDE))
+    picture.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=80)
+    data = base64.b64encode(file.getvalue()).decode()
+    return f'<td><img src="data:image/jpeg;base64,{data}" alt=""></td>'
+
+
 _ARRAYS: Final[dict[str, Any]] = {
+    "digests": f"S{DIGITS}",
     "classes": np.int32,
     "centre": np.float32,
     "projection": np.float16,

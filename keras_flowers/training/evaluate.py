@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ class Evaluation:
             scored here.
         learned_count: How many of the scored photos the model was trained on, as far as the data
             set or the run's `split.csv` say: about others, the scores say little then.
+        photos: The scored photos themselves, where they are at hand.
     """
 
     model: Path
@@ -60,6 +61,7 @@ class Evaluation:
     sources: tuple[str, ...]
     unknown_count: int
     learned_count: int
+    photos: LabelledPhotos | None = field(default=None, repr=False)
 
     @functools.cached_property
     def by_source(self) -> list[metrics.PartScores]:
@@ -169,6 +171,7 @@ def evaluate_model(
         sources=photos.origins,
         unknown_count=photos.unknown_count,
         learned_count=count_learned(photos, classifier.metadata.provenance, run),
+        photos=photos,
     )
 
 

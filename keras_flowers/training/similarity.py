@@ -11,9 +11,9 @@ import numpy.typing as npt
 from keras_flowers.errors import UserError
 from keras_flowers.inference.classifier import Classifier, load_classifier
 from keras_flowers.inference.insides import Array
-from keras_flowers.inference.similar import SimilarIndex, SimilarPhoto
+from keras_flowers.inference.similar import DIGITS, SimilarIndex, SimilarPhoto, SimilarPhotos
 from keras_flowers.progress import progress_bar
-from keras_flowers.system import available_cores, import_tensorflow
+from keras_flowers.system import available_cores
 from keras_flowers.training.batches import CachedFeatures
 from keras_flowers.training.data import LabelledPhotos, pixels
 from keras_flowers.training.run_directory import Run, photos_of
@@ -55,7 +55,8 @@ def build_index(
         dataset=photos.dataset,
         split=photos.split,
         labels=photos.labels,
-        places=tuple(_places(photos)[number] for number in order[known].tolist()),
+        places=tuple(photos.names[number] for number in order[known].tolist()),
+        digests=photos.digests[order[known]].astype(f"S{DIGITS}"),
         classes=classes[known].astype(np.int32),
         centre=whitening.centre,
         projection=projection.astype(np.float16),
@@ -69,7 +70,11 @@ def build_index(
 
 
 def write_index(
-    model: str | Path, sources: Sequence[str] = (), *, data_dir: str | None = None
+    model: str | Path,
+    sources: Sequence[str] = (),
+    *,
+    data_dir: str | None = None,
+    download: bool = True,
 ) -> tuple[SimilarIndex, Path]:
     """Makes the index of a finished model and writes it beside it.
 
@@ -77,6 +82,7 @@ def write_index(
         model: A file of the model, or the folder of its run.
         sources: Where the photos are that it was trained on, if not where training had them.
         data_dir: Where TFDS keeps them; None: where training had them.
+        download: Whether they are downloaded where they are not at hand.
 
     Returns:
         The index, and where it was written.
@@ -84,10 +90,11 @@ def write_index(
     Raises:
         UserError: The model is not built like ours, or its photos cannot be had.
     """
-    import_tensorflow()
     classifier = load_classifier(model, workers=available_cores())
     insides = classifier.insides
-    photos = _training_photos(classifier, _learned(classifier), sources, data_dir)
+    photos = _training_photos(
+        classifier, _learned(classifier), sources, data_dir, download=download
+    )
     rows, kernel = [], None
     with progress_bar(total=photos.count, unit="photo", description="features") as bar:
         for batch, _ in pixels(photos, classifier.image_size).as_numpy_iterator():
@@ -99,6 +106,28 @@ def write_index(
     index = build_index(photos, np.concatenate(rows), np.arange(photos.count), kernel)
     index.save(classifier.similar_path)
     return index, classifier.similar_path
+
+
+def with_pictures(
+    classifier: Classifier,
+    found: SimilarPhotos,
+    sources: Sequence[str] = (),
+    *,
+    data_dir: str | None = None,
+) -> SimilarPhotos:
+    """The same photos with their files, which a notebook then shows.
+
+    Args:
+        classifier: Whose training photos they are.
+        found: As `Classifier.similar` gives them.
+        sources: As for `write_index`.
+        data_dir: As for `write_index`.
+
+    Raises:
+        UserError: As `read_photos`.
+    """
+    files = read_photos(classifier, found, sources, data_dir=data_dir)
+    return SimilarPhotos(found.photos, tuple(files))
 
 
 def read_photos(
@@ -119,24 +148,25 @@ def read_photos(
     Raises:
         UserError: The photos are not at hand; nothing is downloaded for them.
     """
-    import_tensorflow()
     index = classifier.similar_index
     photos = _training_photos(classifier, index.split, sources, data_dir, download=False)
-    wanted = [one.place for one in chosen]
-    found: dict[str, bytes] = {}
+    chosen = list(chosen)
+    wanted = [one.digest.encode() for one in chosen]
+    found: dict[bytes, bytes] = {}
     for part in photos.parts:
-        places = part.photos.places
-        numbers = [number for number in part.numbers.tolist() if places[number] in set(wanted)]
-        contents = part.photos.contents(numbers)
+        digests = part.found.digests.astype(f"S{DIGITS}")
+        here = np.flatnonzero(np.isin(digests, wanted))
+        reads = part.photos.contents(part.numbers[here].tolist())
         found |= {
-            places[number]: read() for number, (_, read) in zip(numbers, contents, strict=True)
+            digest: read() for digest, (_, read) in zip(digests[here].tolist(), reads, strict=True)
         }
-    if missing := set(wanted) - found.keys():
-        raise UserError(
-            f"{photos.dataset} has no photo {min(missing)!r}; expected the photos that the model "
-            "was trained on: name them with --data, or --data_dir"
-        )
-    return [found[place] for place in wanted]
+    for digest, one in zip(wanted, chosen, strict=True):
+        if digest not in found:
+            raise UserError(
+                f"{photos.dataset} has no photo {one.place!r}; expected the photos that the model "
+                "was trained on: name them with --data, or --data_dir"
+            )
+    return [found[digest] for digest in wanted]
 
 
 def _learned(classifier: Classifier) -> str:
@@ -171,11 +201,6 @@ def _training_photos(
             "with keras-flowers train"
         )
     return photos_of(path, classifier.metadata, split, run=run, data_dir=data_dir, sources=sources)
-
-
-def _places(photos: LabelledPhotos) -> Sequence[str]:
-    """What the data set calls each photo."""
-    return [part.photos.places[number] for part in photos.parts for number in part.numbers.tolist()]
 
 
 def _directions(seen: CachedFeatures, whitening: Whitening) -> npt.NDArray[np.float32]:

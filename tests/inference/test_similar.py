@@ -29,6 +29,7 @@ def index() -> SimilarIndex:
         split="train",
         labels=("daisy", "rose"),
         places=tuple(f"bed {number}.jpg" for number in range(PHOTOS)),
+        digests=np.array([f"{number:016x}" for number in range(PHOTOS)], "S16"),
         classes=random.integers(0, 2, PHOTOS).astype(np.int32),
         centre=random.normal(size=SIZE).astype(np.float32),
         projection=random.normal(size=(SIZE, RANK)).astype(np.float16),
@@ -109,11 +110,12 @@ def test_similar_photos_show_themselves(index: SimilarIndex) -> None:
 
 
 def test_index_made_of_a_run_names_its_own_photos(exported: Exported) -> None:
-    from keras_flowers.training.similarity import read_photos, write_index
+    from keras_flowers.training.similarity import read_photos, with_pictures, write_index
 
     index, path = write_index(exported.run / "run_float32.tflite")
     assert path == exported.run / INDEX_FILE
-    assert index.rows.shape[1] <= 128 and len(index.places) == 2 * len(set(index.places)) // 2
+    assert index.rows.shape[1] <= 128
+    assert len(set(index.places)) == len(index.places)
     found = []
     for model in ("model.keras", "run_float32.tflite", "run_float16.tflite"):
         classifier = load_classifier(exported.run / model)
@@ -122,7 +124,10 @@ def test_index_made_of_a_run_names_its_own_photos(exported: Exported) -> None:
         found.append([one.place for one in photos])
     assert found[0] == found[1]
     # A training photo resembles itself, and its file is found again.
+    shown = with_pictures(classifier, photos)
+    assert shown._repr_html_().count('src="data:image/jpeg;base64,') == len(photos)
     (content,) = read_photos(classifier, photos[:1])
+    assert content == shown.pictures[0]
     itself = classifier.similar(content, 1)[0]
     assert itself.place == photos[0].place
     assert itself.similarity > 0.99
@@ -140,6 +145,8 @@ def test_nearest_training_photo_has_the_right_name() -> None:
     from keras_flowers.training import data
 
     classifier = load_classifier(default_model(), workers=available_cores())
+    if not classifier.similar_path.is_file():
+        pytest.skip("the model that ships has no index: keras-flowers similar --build RUN")
     photos = data.load_photos("oxford_flowers102", "test")
     some = dataclasses.replace(photos, records=photos.records.shard(photos.count // 102, 0))
     right = []
