@@ -15,7 +15,7 @@ from keras_flowers.inference.similar import DIGITS, SimilarIndex, SimilarPhoto, 
 from keras_flowers.progress import progress_bar
 from keras_flowers.system import available_cores
 from keras_flowers.training.batches import CachedFeatures
-from keras_flowers.training.data import LabelledPhotos, pixels
+from keras_flowers.training.data import LabelledPhotos, name_to_read, pixels
 from keras_flowers.training.run_directory import Run, photos_of
 from keras_flowers.training.sources.tfds import is_at_hand
 from keras_flowers.training.whitening import Whitening, fit_whitening, measure_moments
@@ -192,7 +192,7 @@ def _training_photos(
     path = classifier.origin.path
     run = Run.around(path)
     settings = run.settings if run else {}
-    dataset = str(classifier.metadata.provenance.get("dataset", ""))
+    dataset = name_to_read(str(classifier.metadata.provenance.get("dataset", "")).split(" + ")[0])
     if not (download or sources or settings.get("data")) and not is_at_hand(
         dataset, data_dir or settings.get("data_dir")
     ):

@@ -100,11 +100,9 @@ class TfdsPhotos:
         """What the data set calls each photo; where it does not say, file and number in it."""
         if "file_name" not in self.builder.info.features:
             return [Path(place).name for place in self.places]
-        only = tfds.decode.PartialDecoding({"file_name": True})
-        examples = self.builder.as_dataset(
-            split=self.expression, decoders=only, read_config=_in_stored_order()
-        )
-        return [one["file_name"].decode() for one in tfds.as_numpy(examples)]
+        count = self.builder.info.splits[self.expression].num_examples
+        names = self._chosen(range(count)).map(lambda example: example["file_name"])
+        return [name.decode() for name in names.as_numpy_iterator()]
 
     @property
     def stamps(self) -> list[str]:
@@ -150,8 +148,13 @@ class TfdsPhotos:
 
         # JPEG bytes, not pixels: data.py decodes them itself, no larger than needed.
         encoded = {"image": tfds.decode.SkipDecoding()}
+        # Reading one file after the other keeps the order, which the number of a photo relies on.
+        # TFDS would hold data sets of up to 250 MB in memory, though decoding takes longer.
+        options = tfds.ReadConfig(
+            interleave_cycle_length=1, skip_prefetch=True, try_autocache=False
+        )
         examples = self.builder.as_dataset(
-            split=self.expression, decoders=encoded, read_config=_in_stored_order()
+            split=self.expression, decoders=encoded, read_config=options
         )
         count = self.builder.info.splits[self.expression].num_examples
         if len(wanted) == count:
@@ -161,12 +164,6 @@ class TfdsPhotos:
         flags = tf.data.Dataset.from_tensor_slices(is_wanted)
         pairs = tf.data.Dataset.zip(flags, examples).filter(lambda flag, _: flag)
         return pairs.map(lambda _, example: example)
-
-
-def _in_stored_order() -> Any:
-    # Reading one file after the other keeps the order, which the number of a photo relies on.
-    # TFDS would hold data sets of up to 250 MB in memory, though decoding takes longer.
-    return tfds.ReadConfig(interleave_cycle_length=1, skip_prefetch=True, try_autocache=False)
 
 
 def open_tfds(dataset: str, data_dir: str | None = None) -> TfdsSource:
