@@ -349,7 +349,8 @@ def draw_reliability(diagrams: Sequence[tuple[str, Sequence[tuple[float, float, 
         # The area says how many answers there are: a point of three may lie anywhere.
         sizes = [12 + 400 * count / most for count in counts]
         axes.plot(said, right, color=_BEST, linewidth=1.5)
-        axes.scatter(said, right, s=sizes, color=_BEST, alpha=0.75, linewidths=0, zorder=3)
+        marks = axes.scatter(said, right, s=sizes, color=_BEST, alpha=0.75, linewidths=0, zorder=3)
+        marks.set_clip_on(False)  # many answers may be given with 100 %
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1.0, decimals=0))

@@ -59,14 +59,14 @@ figcaption b { display: block; } .file { opacity: .75; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; }
 th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 @media print {
   @page { margin: 14mm; }
   :root { color-scheme: light; --accent: #b3186d; }
   body { font-size: 10pt; max-width: none; padding: 0; }
-  h2, h3 { break-after: avoid; } figure, tr { break-inside: avoid; }
-  .wide { overflow: visible; } thead { display: table-header-group; }
+  h2, h3, .kind { break-after: avoid; } figure, tr, thead { break-inside: avoid; }
+  .wide { overflow: visible; } table { font-size: .8rem; }
 }
 """
 

@@ -89,7 +89,7 @@ def test_mislabelled_photos_are_the_most_confident_mistakes(report: RunReport) -
     assert list(counts.values()) == sorted(counts.values(), reverse=True)
     for one in mistakes:
         # What it is called by mistake is what the training photos like it are.
-        assert len(one.evidence) == 2
+        assert len(one.pictures) == 3
         assert len(one.nearest) == 3
         assert one.name in report.html
         assert all(photo.digest in findings.training_pictures for photo in one.nearest)

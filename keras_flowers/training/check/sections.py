@@ -302,10 +302,11 @@ def _grouped(
                 f"{as_text(check.names[row])}{side}</b>{_file(check, row)}</figcaption></figure>"
             )
         more = len(group.rows) - len(figures)
+        rest = f": {more} more" if more else ""
         kind = "the same file" if group.is_exact else "nearly the same"
         rows.append(
-            f"<p><b>{kind.capitalize()}, {len(group.rows)} times{f': {more} more' if more else ''}"
-            f'</b></p><div class="group">{"".join(figures)}</div>'
+            f'<p class="kind"><b>{kind.capitalize()}, {len(group.rows)} times{rest}</b></p>'
+            f'<div class="group">{"".join(figures)}</div>'
         )
     return "\n".join(rows)
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from keras_flowers.errors import UserError, reason_of
 from keras_flowers.inference.chart import draw_places
@@ -41,7 +42,8 @@ PAIRS, OF_A_PAIR, MISTAKES, NEAREST = 8, 4, 12, 3
 each of these resembles."""
 
 _TIMED = 15  # photos, one after the other
-_EVIDENCE_SIDE = 224  # pixels: twice a thumbnail, so that places can be told apart
+_SIDE = 224  # pixels of the photo of a mistake: twice a thumbnail's, to tell its places apart
+_QUALITY = 80  # of its JPEG
 
 
 class Mistake(NamedTuple):
@@ -54,8 +56,8 @@ class Mistake(NamedTuple):
         right: The name of its class.
         probability: Of the wrong name, 0..1.
         probability_of_right: Of the name of its class.
-        evidence: What its places say for the wrong name and for that of its class, as two `data:`
-            addresses; none on a page without photos.
+        pictures: The photo, and what its places say for the wrong name and for that of its class,
+            as three `data:` addresses; none on a page without photos.
         nearest: The training photos that it resembles most, the most alike first.
     """
 
@@ -65,7 +67,7 @@ class Mistake(NamedTuple):
     right: str
     probability: float
     probability_of_right: float
-    evidence: tuple[str, ...] = ()
+    pictures: tuple[str, ...] = ()
     nearest: tuple[SimilarPhoto, ...] = ()
 
 
@@ -180,7 +182,7 @@ def gather(
     mistakes, why, training_pictures = _with_nearest(
         path, classifier, mistakes, contents, data_dir, with_photos=with_photos
     )
-    shown = {one.row for one in mistakes}
+    shown: set[int] = set()
     for pair in pairs:
         shown |= {*pair.rows, *(row for row in pair.examples if row >= 0)}
     assert evaluation.photos is not None
@@ -256,9 +258,9 @@ def _mistakes(
     found = []
     for row in rows:
         names = [photos.labels[number] for number in (given[row], classes[row])]
-        evidence: tuple[str, ...] = ()
+        pictures: tuple[str, ...] = ()
         if with_photos and row in contents:
-            evidence = _draw_evidence(classifier.explain(contents[row]), contents[row], names)
+            pictures = _draw_mistake(classifier.explain(contents[row]), contents[row], names)
         found.append(
             Mistake(
                 row,
@@ -267,18 +269,20 @@ def _mistakes(
                 names[1],
                 float(probabilities[row, given[row]]),
                 float(probabilities[row, classes[row]]),
-                evidence,
+                pictures,
             )
         )
     return found, contents
 
 
-def _draw_evidence(evidence: Evidence, data: bytes, names: Sequence[str]) -> tuple[str, ...]:
-    photo = read_photo(data, (_EVIDENCE_SIDE, _EVIDENCE_SIDE))
+def _draw_mistake(evidence: Evidence, data: bytes, names: Sequence[str]) -> tuple[str, ...]:
+    photo = read_photo(data, (_SIDE, _SIDE))
+    photo.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     places = [evidence.of(name) for name in names]
     # One scale for both: what says little must look like little.
     limit = max(float(np.quantile(np.abs(places), 0.99)), 1e-9)
-    return tuple(as_data(draw_places(photo, one, limit, _EVIDENCE_SIDE), 80) for one in places)
+    drawn = [photo, *(draw_places(photo, one, limit, _SIDE) for one in places)]
+    return tuple(as_data(one, _QUALITY) for one in drawn)
 
 
 def _with_nearest(

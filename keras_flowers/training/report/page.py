@@ -35,20 +35,23 @@ _MOST: Final = Most(wrong=12, strangers=6, tiny=6, groups=6, in_a_group=4, lines
 
 _STYLE: Final = """
 nav ol { columns: 2; padding-left: 1.4rem; max-width: 46rem; margin: .5rem 0 1rem; }
-.scores { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .75rem;
+.scores { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .75rem;
   margin: 1rem 0; }
 .scores div { border: 1px solid var(--line); border-radius: 8px; padding: .5rem .75rem; }
 .scores b { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums; }
 .scores small { opacity: .75; display: block; }
+.facts { columns: 17rem auto; column-gap: 2rem; margin: .5rem 0; }
+.facts div { display: flex; justify-content: space-between; gap: 1rem; break-inside: avoid;
+  border-bottom: 1px solid var(--line); padding: .25rem 0; font-size: .9rem; }
+.facts dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
 .chart { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 8px;
   margin: .5rem 0 1rem; }
-.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(34rem, 100%)); gap: 1rem; }
 .pairs > section, .mistake { border: 1px solid var(--line); border-radius: 8px; padding: .75rem;
   margin: .75rem 0; break-inside: avoid; }
 .mistake h3, .pairs h3 { margin: 0 0 .5rem; }
 .row { display: flex; flex-wrap: wrap; gap: .75rem; align-items: flex-start; }
-.row figure { width: 8.2rem; } .row figure.wider { width: 15rem; }
-.row figure.wider img { width: 224px; height: 224px; }
+.row figure { width: 8.2rem; } .row figure.wider { width: 11.7rem; }
+.row figure.wider img { width: 168px; height: 168px; }
 .row .then { align-self: center; opacity: .6; font-size: .85rem; max-width: 6rem; }
 th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer;
   text-align: inherit; font-weight: bold; }
@@ -59,7 +62,6 @@ pre { background: var(--soft); padding: .75rem; border-radius: 8px; overflow-x: 
   font-size: .85rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 @media print {
   th button::after { content: "" !important; } nav { display: none; }
-  .pairs { display: block; } .row figure.wider { width: 12rem; }
 }
 """
 
@@ -237,8 +239,12 @@ def _settings(findings: Findings) -> str:
     ]
     shown = {"base", "data", "dataset"}
     facts += [(name, value) for name, value in settings.items() if name not in shown]
-    rows = [(as_text(name), as_text(_value(value))) for name, value in facts if value is not None]
-    return as_table(("setting", "value"), rows)
+    shown_facts = "".join(
+        f"<div><dt>{as_text(name)}</dt><dd>{as_text(_value(value))}</dd></div>"
+        for name, value in facts
+        if value not in (None, [], ())
+    )
+    return f'<dl class="facts">{shown_facts}</dl>'
 
 
 def _seconds(findings: Findings) -> str | None:
@@ -252,7 +258,7 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "none"
+        return ", ".join(map(str, value))
     return printable(str(value))
 
 
@@ -387,13 +393,17 @@ def _mistake(findings: Findings, one: Mistake) -> str:
         f'<p class="file">{as_text(printable(one.name))}</p>'
     )
     figures = []
-    if findings.pictures is not None:
-        figures.append(_figure(findings, one.row, "the photo", f"labelled {right}"))
-        for picture, name in zip(one.evidence, (given, right), strict=False):
-            figures.append(
-                f'<figure><img src="{picture}" alt="places for and against {name}" '
-                f'decoding="async"><figcaption><b>for and against</b>{name}</figcaption></figure>'
-            )
+    captions = (
+        ("the photo", f"labelled {right}"),
+        ("for and against", given),
+        ("for and against", right),
+    )
+    # There are no pictures of a photo that cannot be read any more.
+    for picture, (head, name) in zip(one.pictures, captions, strict=False):
+        figures.append(
+            f'<figure class="wider"><img src="{picture}" alt="{head} {name}" decoding="async">'
+            f"<figcaption><b>{head}</b>{name}</figcaption></figure>"
+        )
     if one.nearest and findings.pictures is not None:
         figures.append('<span class="then">resembles these training photos</span>')
         for photo in one.nearest:
