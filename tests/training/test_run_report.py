@@ -107,6 +107,7 @@ def test_every_file_of_the_model_is_measured(report: RunReport, exported: Export
     files = {one.name: one for one in report.findings.files}
     assert {path.name for path in exported.run.glob("*.tflite")} < set(files)
     assert {"model.keras", "saved_model/1"} < set(files)
+    assert "base.keras" not in files  # what it was built upon names nothing
     for name, one in files.items():
         if name.endswith((".tflite", ".keras")):
             assert one.size == (exported.run / name).stat().st_size

@@ -95,7 +95,7 @@ class ModelFile(NamedTuple):
         name: In the folder of the run.
         size: Bytes.
         milliseconds: Median time for one photo, from pixels to the answer, on all cores of this
-            machine; not a number where it cannot be loaded.
+            machine.
     """
 
     name: str
@@ -353,9 +353,9 @@ def measure_files(path: Path, classifier: Classifier) -> list[ModelFile]:
     for one in models_in(folder):
         try:
             speed = _milliseconds(load_classifier(one), pixels)
-        except UserError as error:
-            _logger.warning(f"{one} cannot be timed: {error}")
-            speed = float("nan")
+        except UserError as error:  # a network that lies there for another reason
+            _logger.info(f"{one} is not timed: {error}")
+            continue
         found.append(ModelFile(str(one.relative_to(folder)), size_of(one), speed))
     return found
 

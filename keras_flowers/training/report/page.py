@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-import math
 import platform
 import shlex
 from collections.abc import Sequence
@@ -495,11 +494,7 @@ def _files(findings: Findings) -> str:
     if not findings.files:
         return "<p>There are none beside it.</p>"
     rows = [
-        (
-            as_text(printable(one.name)),
-            f"{one.size / 1e6:.1f}",
-            "" if math.isnan(one.milliseconds) else f"{one.milliseconds:.1f}",
-        )
+        (as_text(printable(one.name)), f"{one.size / 1e6:.1f}", f"{one.milliseconds:.1f}")
         for one in findings.files
     ]
     return (
