@@ -21,7 +21,6 @@ PUBLIC = [
     "evaluate_model",
     "export_model",
     "load_classifier",
-    "report_run",
     "train_model",
     "verify_model",
 ]

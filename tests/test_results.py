@@ -15,6 +15,7 @@ pytest.importorskip("tensorflow_datasets", reason="the recipes need the extra [t
 from export_fixtures import tool
 
 from keras_flowers.errors import UserError
+from keras_flowers.training.answers import AnswerCounts
 from keras_flowers.training.config import TrainConfig
 
 
@@ -33,6 +34,26 @@ def scores(mean: float, error: float = 0.01) -> dict[str, Any]:
         "mean_per_class": share,
         "sure_and_wrong": {"value": 0.02, "interval95": [0.01, 0.03]},
         "expected_calibration_error": error,
+    }
+
+
+def answered(mean: float, *kinds: str) -> dict[str, Any]:
+    """Scores with what is said of 100 photos of each kind."""
+    counts = AnswerCounts("", 100, 60, 3, 10, 5, 9, 1, 0, 12)._asdict()
+    points = [
+        {"least": 0.1, "coverage": 1.0, "accuracy": mean, "others": dict.fromkeys(kinds[1:], 0.25)}
+    ]
+    answers = {"thresholds": {}, "by_kind": [{**counts, "kind": kind} for kind in kinds]}
+    separations = [{"kind": kind, "auroc": 0.9, "named": 0.28} for kind in kinds[1:]]
+    said = {"answers": answers, "coverage": points, "separations": separations}
+    return {**scores(mean), **said}
+
+
+def shipped() -> dict[str, Any]:
+    field = answered(0.5, "of its classes", "other flower", "no flower")
+    return {
+        **found(0, 0.9, field={"sources": 66, **field}),
+        "test": answered(0.9, "of its classes"),
     }
 
 
@@ -73,8 +94,7 @@ def test_every_place_that_asks_for_figures_is_rendered(results: ModuleType) -> N
 
 
 def test_sentence_says_the_share_the_interval_and_the_mistakes(results: ModuleType) -> None:
-    shipped = found(0, 0.9, field={"sources": 66, **scores(0.5)})
-    words = " ".join(results.field_sentence({"flowers102": [shipped]}).split())
+    words = " ".join(results.field_sentence({"flowers102": [shipped()]}).split())
     assert "of 445 photos as people take them, from 66 sources" in words
     assert "names 50 % correctly (95 % interval 45 to 55)" in words
     assert "To 2 % it gives a wrong name with more than 90 %." in words
@@ -108,14 +128,34 @@ def test_run_replaces_that_of_its_seed_and_keeps_the_field(results: ModuleType) 
 
 
 def test_card_needs_the_model_that_ships(results: ModuleType) -> None:
-    for measured in ({}, {"flowers102": [found(1, 0.9, field=scores(0.5))]}):
+    unanswered = found(0, 0.9, field=scores(0.5))
+    for measured in ({}, {"flowers102": [{**shipped(), "seed": 1}]}, {"flowers102": [unanswered]}):
         with pytest.raises(UserError, match="--recipes flowers102 --seeds 0 --shipped"):
             results.field_table(measured)
-    table = results.field_table(
-        {"flowers102": [found(0, 0.9, field={"sources": 66, **scores(0.5)})]}
-    )
+    table = results.field_table({"flowers102": [shipped()]})
     assert "445 photos of 76 classes from 66 sources" in table
     assert "| mean per class | 50.0 (45.0 to 55.0) |" in table
+
+
+def test_what_is_said_has_a_row_for_each_kind_of_photo(results: ModuleType) -> None:
+    measured = {"flowers102": [shipped()]}
+    lines = results.answers_table(measured).splitlines()
+    assert lines[2] == (
+        "| 100 `test` photos of the data set | 60.0 | 3.0 | 10.0 | 5.0 | 10.0 | 12.0 |"
+    )
+    assert [line.split(" | ")[0] for line in lines[3:6]] == [
+        "| 100 photos of its flowers in the field",
+        "| 100 photos in the field: other flower",
+        "| 100 photos in the field: no flower",
+    ]
+    text = " ".join(lines)
+    assert "Groups that are right: 9 of 10 of the `test` photos" in text
+    assert "against no flower: AUROC 0.900; where 90% of the right names are kept, 28 %" in text
+    curve = results.coverage_table(measured).splitlines()
+    assert curve[0].endswith("| named right | other flower: named, too | no flower: named, too |")
+    assert curve[2] == "| 100.0 | 50.0 | 25.0 | 25.0 |"
+    words = " ".join(results.doubt_sentence(measured).split())
+    assert "none of its flowers of 12 % of the photos of other flowers" in words
 
 
 def test_page_without_the_place_for_a_table_is_said(results: ModuleType) -> None:
@@ -140,7 +180,8 @@ def test_each_run_is_kept_when_it_is_measured(
         settings = {"settings": {"base": "MobileNetV2_0.35", "image_size": 64}}
         (config.run_dir / "config.json").write_text(json.dumps(settings))
 
-    def evaluate(file: Path, *, sources: list[str]) -> Any:
+    def evaluate(file: Path, *, sources: list[str], taxonomy: Path) -> Any:
+        assert taxonomy.is_file()
         scored.append((file.parent.name, file.name, sources))
         return SimpleNamespace(
             by_source=["a", "b"],

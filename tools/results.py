@@ -23,13 +23,15 @@ from keras_flowers.commands.exit import exit_with
 from keras_flowers.commands.messages import show_messages
 from keras_flowers.errors import UserError
 from keras_flowers.files import write_json, write_text
-from keras_flowers.training.evaluate import evaluate_model
+from keras_flowers.training.answers import KEPT, AnswerCounts, Separation, answers_as_dict
+from keras_flowers.training.evaluate import Evaluation, evaluate_model
 from keras_flowers.training.model import build_model, image_size_of
 from keras_flowers.training.recipes import FIELD_VARIABLE, RECIPES
 from keras_flowers.training.run_directory import Run
 from keras_flowers.training.train import train_model
 
 ROOT = Path(__file__).parents[1]
+SPECIES = Path(__file__).with_name("field_species.csv")
 RESULTS = ROOT / "docs" / "results.json"
 README = ROOT / "README.md"
 SHIPPED = ROOT / "saved_models" / "flowers102"
@@ -37,6 +39,7 @@ CARD = SHIPPED / "README.md"
 START = ROOT / "docs" / "index.md"
 OWN_FLOWERS = ROOT / "docs" / "own_flowers.md"
 NEW_FLOWERS = ROOT / "docs" / "new_flowers.json"
+DOUBT = ROOT / "docs" / "doubt.md"
 QUESTIONS = ROOT / "docs" / "faq.md"
 
 SHIPPED_RECIPE, SHIPPED_SEED = "flowers102", 0
@@ -145,7 +148,7 @@ def measure(
     if shipped:
         run = Run.at(SHIPPED)
         file = run.tflite_path("float16")
-        test = evaluate_model(file, split="test").scores.as_dict()
+        test = _with_answers(evaluate_model(file, split="test"))
     else:
         config = RECIPES[name](runs / f"seed_{seed}", seed)
         run = Run.at(config.run_dir)
@@ -170,13 +173,23 @@ def measure(
         "commit": _commit(),
     }
     if field is not None:
-        evaluation = evaluate_model(file, sources=[str(field / "validation.csv")])
+        table = str(field / "validation.csv")
+        evaluation = evaluate_model(file, sources=[table], taxonomy=SPECIES)
         found["field"] = {
             "sources": len(evaluation.by_source),
             "left_out_unknown": evaluation.unknown_count,
-            **evaluation.scores.as_dict(),
+            **(_with_answers(evaluation) if shipped else evaluation.scores.as_dict()),
         }
     return found
+
+
+def _with_answers(evaluation: Evaluation) -> dict[str, Any]:
+    """The scores, and what is said by kind of photo; a point of the curve for each 10 %."""
+    points = [point._asdict() for point in evaluation.coverage[::10]]
+    answers = answers_as_dict(evaluation.answers, evaluation.doubt)
+    separations = [one._asdict() for one in evaluation.separations]
+    said = {"answers": answers, "coverage": points, "separations": separations}
+    return {**evaluation.scores.as_dict(), **said}
 
 
 def add_run(results: dict[str, list[dict[str, Any]]], name: str, found: dict[str, Any]) -> None:
@@ -295,10 +308,93 @@ def new_flowers_table(_: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
+def answers_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """What the model that ships says of photos, in per cent of those of a kind."""
+    titles = (
+        "photos",
+        "right name",
+        "wrong name",
+        '"perhaps", right',
+        '"perhaps", wrong',
+        "a group",
+        "none of them",
+    )
+    lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
+    rows = _answer_rows(results)
+    for where, row in rows:
+        counts = (
+            row.right_name,
+            row.wrong_name,
+            row.right_perhaps,
+            row.wrong_perhaps,
+            row.groups,
+            row.refused,
+        )
+        shares = " | ".join(f"{100 * count / row.photos:.1f}" for count in counts)
+        lines.append(f"| {row.photos:,} {where} | {shares} |")
+    said = [
+        f"{row.right_group} of {row.right_group + row.wrong_group} of the {where}"
+        for where, row in rows
+        if row.right_group + row.wrong_group
+    ]
+    words = f"Groups that are right: {'; '.join(said) or 'none is given'}."
+    for row in _shipped(results)["field"]["separations"]:
+        one = Separation(**row)
+        words += (
+            f" `known` of rightly named photos against {one.kind}: AUROC {one.auroc:.3f}; where "
+            f"{KEPT:.0%} of the right names are kept, {100 * one.named:.0f} % of these get an "
+            "answer."
+        )
+    return "\n".join([*lines, "", textwrap.fill(words, 100, break_on_hyphens=False)])
+
+
+def coverage_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """The same model's accuracy against its coverage in the field."""
+    points = _shipped(results)["field"]["coverage"]
+    kinds = list(points[0]["others"])
+    titles = ["surest answers taken", "named right", *(f"{kind}: named, too" for kind in kinds)]
+    lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
+    for point in points:
+        shares = (point["coverage"], point["accuracy"], *(point["others"][one] for one in kinds))
+        lines.append(f"| {' | '.join(f'{100 * share:.1f}' for share in shares)} |")
+    return "\n".join(lines)
+
+
+def doubt_sentence(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """How often the model that ships says that it does not know, for who reads no table."""
+    refused = {
+        where: f"{100 * row.refused / row.photos:.0f} %" for where, row in _answer_rows(results)
+    }
+    test, field, flowers, others = refused.values()
+    words = (
+        f"It says that it is none of its flowers of {flowers} of the photos of other flowers, of "
+        f"{others} of photos without flowers, of {field} of photos of its flowers as people take "
+        f"them and of {test} of the tidy ones: [doubt](docs/doubt.md)."
+    )
+    return textwrap.fill(words, 100, break_on_hyphens=False, break_long_words=False)
+
+
+def _answer_rows(
+    results: Mapping[str, Sequence[dict[str, Any]]],
+) -> list[tuple[str, AnswerCounts]]:
+    """Which photos, and what is said of them."""
+    found = _shipped(results)
+    of_test, of_field = (
+        [AnswerCounts(**row) for row in found[where]["answers"]["by_kind"]]
+        for where in ("test", "field")
+    )
+    known, *others = of_field
+    return [
+        ("`test` photos of the data set", of_test[0]),
+        ("photos of its flowers in the field", known),
+        *((f"photos in the field: {row.kind}", row) for row in others),
+    ]
+
+
 def _shipped(results: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, Any]:
     """The figures of the model that ships."""
     runs = [one for one in results.get(SHIPPED_RECIPE, []) if one["seed"] == SHIPPED_SEED]
-    if not runs or "field" not in runs[0]:
+    if not runs or "answers" not in runs[0].get("field", {}):
         raise UserError(
             "the model that ships was not measured in the field; expected it in docs/results.json: "
             f"python tools/results.py --recipes {SHIPPED_RECIPE} --seeds {SHIPPED_SEED} --shipped "
@@ -313,7 +409,11 @@ RENDERED: tuple[tuple[Path, str, Callable[[Mapping[str, Sequence[dict[str, Any]]
     (START, "field_sentence", field_sentence),
     (QUESTIONS, "field_sentence", field_sentence),
     (CARD, "test", test_table),
+    (README, "doubt_sentence", doubt_sentence),
     (CARD, "field", field_table),
+    (CARD, "answers", answers_table),
+    (DOUBT, "answers", answers_table),
+    (DOUBT, "coverage", coverage_table),
 )
 """The page, the name of its two comments, and what makes the text between them."""
 

@@ -49,6 +49,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data_dir", metavar="FOLDER", help="where TFDS keeps data sets (default: as in training)"
     )
+    parser.add_argument(
+        "--taxonomy",
+        metavar="FILE",
+        help="CSV with the columns label, genus and family: what the groups of classes of your own "
+        "are made of (default: as in training)",
+    )
     add_verbose(parser)
     return parser
 
@@ -64,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         data=options.data,
         validation_data=options.validation_data,
         data_dir=options.data_dir,
+        taxonomy=options.taxonomy,
     )
     thresholds = doubt.thresholds
     print(

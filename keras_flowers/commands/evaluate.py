@@ -15,9 +15,12 @@ from keras_flowers.commands.sources import add_sources
 from keras_flowers.files import write_json, write_text
 from keras_flowers.inference.text import printable
 from keras_flowers.training import metrics
+from keras_flowers.training.answers import KEPT, SHARES
 from keras_flowers.training.evaluate import Evaluation, evaluate_model
 
 _LONGEST = 10  # rows of a list in the terminal; --json and --report have all
+
+_COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)  # rows of the curve in the terminal
 
 EXAMPLES = """examples:
   on your own photos, a folder for each class
@@ -42,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         data_dir=options.data_dir,
         sources=options.data,
         label_map=options.label_map,
+        taxonomy=options.taxonomy,
     )
     _print_scores(evaluation)
     if options.json:
@@ -78,6 +82,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="where TFDS keeps data sets (default: as in training, or TFDS's own)",
     )
+    photos.add_argument(
+        "--taxonomy",
+        metavar="FILE",
+        help="CSV with the columns label, genus and family, for what the column species of --data "
+        "calls photos labelled unknown: a genus or family that is said of these is right or wrong "
+        "by it",
+    )
     places = options.add_argument_group("where things go")
     places.add_argument("--json", metavar="FILE", help="also write the scores as JSON")
     places.add_argument(
@@ -101,7 +112,8 @@ def _print_scores(evaluation: Evaluation) -> None:
         f"classes\neach one whole, squashed to {height} x {width} pixels"
     )
     if evaluation.unknown_count:
-        print(f"{evaluation.unknown_count} other photos show none of the classes: not scored")
+        counted = "not scored" if evaluation.others is None else "counted by what is said of them"
+        print(f"{evaluation.unknown_count} other photos show none of the classes: {counted}")
     if evaluation.learned_count:
         print(f"the model was trained on {evaluation.learned_count} of them: this is no test")
     print(scores)
@@ -117,6 +129,8 @@ def _print_scores(evaluation: Evaluation) -> None:
         if one.photos:
             span = f"{one.low:6.1%} to {one.high:6.1%}"
             print(f"  {span}  {one.photos:5d}  {one.confidence:10.1%}  {one.accuracy:7.1%}")
+    if evaluation.doubt is not None or evaluation.others is not None:
+        _print_answers(evaluation)
     if len(sources) > 1:
         print(f"\nsources with the most photos, of {len(sources)}")
         print("  photos    right  on average says  sure and wrong  source")
@@ -133,6 +147,37 @@ def _print_scores(evaluation: Evaluation) -> None:
     labels = evaluation.labels
     for row, column, count in metrics.most_confused(evaluation.confusion_matrix, _LONGEST):
         print(f"  {count:3d}  true {labels[row]}, predicted {labels[column]}")
+
+
+def _print_answers(evaluation: Evaluation) -> None:
+    """What is said of each kind of photo, and accuracy against coverage."""
+    rows = evaluation.answers
+    print("\nwhat it says, in per cent of the photos of a kind")
+    print("  photos   right name  wrong name  perhaps  group  none of them")
+    for row in rows:
+        counts = (row.right_name, row.wrong_name, row.perhaps, row.groups, row.refused)
+        shares = [100 * count / row.photos for count in counts]
+        right, wrong, perhaps, group, refused = (f"{share:.1f}" for share in shares)
+        print(
+            f"  {row.photos:6d}  {right:>11}  {wrong:>10}  {perhaps:>7}  {group:>5}  {refused:>12}"
+            f"  {textwrap.shorten(printable(row.kind), 18, placeholder='...')}"
+        )
+    for row in rows:
+        if judged := row.right_group + row.wrong_group:
+            unclear = f"; of {row.unclear_group} nobody says" if row.unclear_group else ""
+            print(f"  groups, {row.kind}: {row.right_group} of {judged} right{unclear}")
+    for one in evaluation.separations:
+        print(
+            f"  right names against {one.kind[:16]}: AUROC {one.auroc:.3f}, "
+            f"{one.named:.1%} named at {KEPT:.0%} kept"
+        )
+    kinds = list(evaluation.coverage[0].others)
+    print("\nwhere only the surest answers are taken")
+    print("  share taken  named right" + "".join(f"  {kind[:16]}, too" for kind in kinds))
+    for share, point in zip(SHARES, evaluation.coverage, strict=True):
+        if share in _COVERAGES:
+            others = "".join(f"  {point.others[k]:{len(k[:16]) + 5}.1%}" for k in kinds)
+            print(f"  {point.coverage:11.1%}  {point.accuracy:11.1%}{others}")
 
 
 def _write_report(folder: Path, evaluation: Evaluation) -> None:

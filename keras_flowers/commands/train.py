@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from keras_flowers.commands.exit import EXIT_SOME_FAILED
 from keras_flowers.commands.messages import add_verbose, show_messages
@@ -53,13 +53,11 @@ A run that was interrupted goes on when the same command is given again.
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     show_messages()
-    config, extras = parse_arguments(argv)
-    demo = extras.demo
+    config, demo = parse_arguments(argv)
     run = Run.at(config.run_dir)
     exports = config.export or demo  # the demonstration shows the whole system
-    if (exports or extras.report) and _is_trained(config, run, demo):
-        what = "export" if exports else "report"
-        print(f"{run.folder} is trained already: going on with the {what}")
+    if exports and _is_trained(config, run, demo):
+        print(f"{run.folder} is trained already: going on with the export")
         with exclusive_lock(run.folder):
             run.remove_checkpoints()  # if it was stopped just before
     else:
@@ -72,12 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if not export_and_verify(run.folder, data_dir=config.data_dir):
             return EXIT_SOME_FAILED
-    if extras.report:
-        import_tensorflow()
-        from keras_flowers.training.report.report import PAGE, report_run
-
-        path = report_run(run.folder, data_dir=config.data_dir).save(run.folder / PAGE)
-        print(f"report: {path}")
     photo = "PHOTO"
     if demo:
         from keras_flowers.training.synthetic import write_photo
@@ -90,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options: those of `TrainConfig` in its groups, --config, --demo and --report."""
+    """The options: those of `TrainConfig` in its groups, --config and --demo."""
     options = argparse.ArgumentParser(
         prog="keras-flowers train",
         description=__doc__,
@@ -109,11 +101,6 @@ def parser() -> argparse.ArgumentParser:
         help="everything, export too, on a small drawn data set and a base of random weights: "
         "nothing is downloaded, about a minute",
     )
-    options.add_argument(
-        "--report",
-        action="store_true",
-        help="when all is done, write report.html into the run's folder: see keras-flowers report",
-    )
     types = get_type_hints(TrainConfig)
     groups: dict[str, argparse._ArgumentGroup] = {}
     for field in dataclasses.fields(TrainConfig):
@@ -125,35 +112,23 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-class Extras(NamedTuple):
-    """What a command line asks for that is no setting of the training.
-
-    Attributes:
-        demo: Whether it is for the demonstration.
-        report: Whether a report is written at the end.
-    """
-
-    demo: bool
-    report: bool
-
-
-def parse_arguments(argv: Sequence[str] | None) -> tuple[TrainConfig, Extras]:
-    """Makes a `TrainConfig` from a command line, and says what else it asks for.
+def parse_arguments(argv: Sequence[str] | None) -> tuple[TrainConfig, bool]:
+    """Makes a `TrainConfig` from a command line, and says whether it is for the demonstration.
 
     Raises:
         UserError: A value is out of its range, or --config names no `config.json`.
         SystemExit: After `--help`, and for options that argparse refuses.
     """
     options = vars(parser().parse_args(argv))
-    file, extras = options.pop("config"), Extras(options.pop("demo"), options.pop("report"))
+    file, demo = options.pop("config"), options.pop("demo")
     given = {name: value for name, value in options.items() if value is not None}
     if file:
         given = settings_like(Path(file), given)
     elif "start_from" in given:
         given = settings_to_go_on(given["start_from"], given)
-    if extras.demo and given.get("output") is None:
+    if demo and given.get("output") is None:
         given["output"] = DEMO_OUTPUT
-    return from_settings(given), extras
+    return from_settings(given), demo
 
 
 def _add_option(group: argparse._ArgumentGroup, field: dataclasses.Field[Any], hint: Any) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from keras_flowers.errors import UserError
 from keras_flowers.export import tflite_metadata
@@ -66,13 +65,8 @@ def write_tflite(
         }
         others = _others(photos, size) if has_known(model) else None
         content = convert_int8(model, pixels, others)
-    elif variant == "float16":
-        converter = tflite.converter_for(model, batch_size=None)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
-        content = tflite.run_quietly(converter)
     else:
-        content = tflite.convert(model, batch_size=None)
+        content = tflite.convert(model, batch_size=None, float16=variant == "float16")
     metadata = with_variant(run.metadata, f"TFLite {variant}", facts)
     with atomic_replace(path) as temporary:
         tflite_metadata.write(

@@ -266,9 +266,18 @@ DEADLY_GENERA: frozenset[str] = frozenset(
     }
 )
 """Genera with species of which people have died: not those of our classes alone, so that classes of
-one's own are covered, too. From general reference; Nelson, Shih and Balick, "Handbook of Poisonous
-and Injurious Plants" (2nd ed., 2007), is where to look them up, which was not done one by one.
-A genus that is missing here is not said to be harmless."""
+one's own are covered, too. page/src/deadly.ts has the same.
+
+Where to look them up: Nelson, Shih and Balick, "Handbook of Poisonous and Injurious Plants" (2nd
+ed., 2007); Filmer, "Safe and Poisonous Garden Plants" (University of California, Davis, 2012),
+whose toxic plants are listed by scientific name; Alsop and Karlik, "Poisonous Plants" (University
+of California, publication 8560, 2016), the plants that poisoned people according to the California
+Poison Control System; the Royal Horticultural Society's "Potentially harmful garden plants"
+(www.rhs.org.uk/advice/profile?pid=524). The table is from general reference. For it, only
+openings of these pages, of Wikipedia's "List of poisonous plants" and of gardeners' advice were
+read, which name Abrus, Aconitum, Actaea, Adenium, Brugmansia, Cicuta, Conium, Convallaria, Datura,
+Digitalis, Helleborus, Laburnum, Nerium, Ricinus, Taxus and Thevetia; the others were not looked up
+one by one. A genus that is missing here is not said to be harmless."""
 
 FLOWER_NAMES: tuple[str, ...] = tuple(flower.name for flower in FLOWERS)
 """The common names in TFDS's order."""

@@ -14,7 +14,7 @@ without the logit of its own class: such a photo is of none of the classes that 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from keras_flowers.inference.doubt import Thresholds, groups_of
+from keras_flowers.inference.doubt import GAIN, Group, Thresholds
 from keras_flowers.training.batches import CachedFeatures
 from keras_flowers.training.drawings import draw_pictures
 from keras_flowers.training.features import FeatureExtractor, stored_order
@@ -93,6 +93,7 @@ def fit_known(
     extractor: FeatureExtractor,
     config: TrainConfig,
     checkpoints: Path,
+    groups: Sequence[Group] = (),
 ) -> Fitted | None:
     """Fits `known` for a trained and calibrated model.
 
@@ -102,6 +103,7 @@ def fit_known(
         extractor: Of its features.
         config: How heads are trained.
         checkpoints: The folder for the states of heads.
+        groups: Those that the classes form.
 
     Returns:
         The model with it; None where there are no photos to fit it on, neither labelled unknown nor
@@ -149,7 +151,7 @@ def fit_known(
             softmax(validation.logits),
             _known(score, validation),
             validation.labels,
-            splits.train.labels,
+            groups,
             kept,
         )
     facts = {
@@ -484,7 +486,7 @@ def choose_thresholds(
     probabilities: Array,
     known: Array,
     labels: npt.NDArray[np.int64],
-    names: Sequence[str],
+    groups: Sequence[Group],
     kept: float,
 ) -> Thresholds:
     """The thresholds that keep what was promised, on photos that were not learned from.
@@ -493,37 +495,41 @@ def choose_thresholds(
         probabilities: float32 [N, C], of the classes, adding up to 1.
         known: float32 [N].
         labels: int64 [N], the classes.
-        names: Of the classes.
+        groups: That the classes form, in the order in which they are tried.
         kept: The share of the right answers that `known` must let pass.
     """
     right = probabilities.argmax(axis=1) == labels
     least = float(np.quantile(known[right], 1 - kept)) if right.any() else 0.5
     passed = known >= least
-    sure = _threshold(probabilities.max(axis=1)[passed], right[passed], RIGHT_NAMES, 0.5, 0.95)
-    groups = groups_of(names)
-    group = 0.9
-    unsure = passed & (probabilities.max(axis=1) < sure)
-    if groups and unsure.any():
-        sums = np.stack([probabilities[:, list(one.classes)].sum(axis=1) for one in groups], axis=1)
-        within = np.array([[label in one.classes for one in groups] for label in labels.tolist()])
-        best = sums.argmax(axis=1)
-        rows = np.arange(len(best))
-        # Of all photos that pass, since few are unsure.
-        values, correct = sums[rows, best][passed], within[rows, best][passed]
-        group = _threshold(values, correct, RIGHT_GROUPS, 0.8, 0.97)
+    top, right = probabilities.max(axis=1)[passed], right[passed]
+    sure = _threshold(lambda threshold: right[top >= threshold], RIGHT_NAMES, 0.5, 0.95)
+    if not groups:
+        return Thresholds(known=least, sure=sure, group=0.9)
+    sums = np.stack([probabilities[passed][:, one.classes].sum(axis=1) for one in groups], axis=1)
+    within = np.stack([np.isin(labels[passed], one.classes) for one in groups], axis=1)
+
+    def are_groups_right(threshold: float) -> npt.NDArray[np.bool_]:
+        given = (sums >= threshold) & (sums - top[:, None] >= GAIN)
+        first = given.argmax(axis=1)  # as `answer` goes through them
+        return np.asarray(within[np.arange(len(first)), first][given.any(axis=1)])
+
+    group = _threshold(are_groups_right, RIGHT_GROUPS, 0.8, 0.97)
     return Thresholds(known=least, sure=sure, group=group)
 
 
 def _threshold(
-    values: npt.NDArray[Any],
-    right: npt.NDArray[np.bool_],
-    wanted: float,
-    least: float,
-    most: float,
+    right_from: Callable[[float], npt.NDArray[np.bool_]], wanted: float, least: float, most: float
 ) -> float:
-    """The smallest of some thresholds from which on so many are right; `most` where none does."""
+    """The smallest of some thresholds from which on so many are right; `most` where none does.
+
+    Args:
+        right_from: For a threshold, whether each answer that it lets pass is right: bool [n].
+        wanted: The share of right ones.
+        least: The smallest threshold.
+        most: The largest.
+    """
     for threshold in np.arange(least, most, 0.01):
-        above = values >= threshold
-        if above.any() and right[above].mean() >= wanted:
+        right = right_from(float(threshold))
+        if len(right) and right.mean() >= wanted:
             return round(float(threshold), 2)
     return most

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,24 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_flowers.errors import UserError
-from keras_flowers.inference.classifier import load_classifier
+from keras_flowers.inference.classifier import Classifier, load_classifier
+from keras_flowers.inference.doubt import Doubt
 from keras_flowers.progress import progress_bar
 from keras_flowers.system import available_cores, import_tensorflow
 from keras_flowers.training import metrics
+from keras_flowers.training.answers import (
+    AnswerCounts,
+    CoveragePoint,
+    OtherPhotos,
+    Separation,
+    answers_as_dict,
+    count_answers,
+    coverage_curve,
+    separations,
+)
 from keras_flowers.training.run_directory import Run, photos_of
+from keras_flowers.training.sources.source import UNKNOWN
+from keras_flowers.training.taxonomy import place_of_species, read_taxonomy
 
 if TYPE_CHECKING:
     from keras_flowers.training.sources.labelled import LabelledPhotos
@@ -41,11 +54,15 @@ class Evaluation:
         classes: int64 [photos], the true class of each.
         sources: The source of each photo: what the column `source` of a table says, or else the
             data set or folder that it lies in.
-        unknown_count: How many other photos of the data show none of the classes. They are not
-            scored here.
+        unknown_count: How many other photos of the data show none of the classes. The scores are
+            without them.
         learned_count: How many of the scored photos the model was trained on, as far as the data
             set or the run's `split.csv` say: about others, the scores say little then.
-        photos: The scored photos themselves, where they are at hand.
+        known: float32 [photos], how likely each shows one of the classes at all; None where the
+            model does not say.
+        doubt: What the model says of doubtful answers, if it does.
+        others: The answers for the photos that show none of the classes, where they came with those
+            that are scored.
     """
 
     model: Path
@@ -61,7 +78,9 @@ class Evaluation:
     sources: tuple[str, ...]
     unknown_count: int
     learned_count: int
-    photos: LabelledPhotos | None = field(default=None, repr=False)
+    known: metrics.Probabilities | None = None
+    doubt: Doubt | None = None
+    others: OtherPhotos | None = None
 
     @functools.cached_property
     def by_source(self) -> list[metrics.PartScores]:
@@ -79,6 +98,23 @@ class Evaluation:
         """How often it is right where it says how sure it is."""
         return metrics.reliability(self.probabilities, self.classes)
 
+    @functools.cached_property
+    def answers(self) -> list[AnswerCounts]:
+        """What it says, by kind of photo: names, groups, refusals; see `count_answers`."""
+        return count_answers(
+            self.probabilities, self.known, self.classes, self.others, self.doubt, self.labels
+        )
+
+    @functools.cached_property
+    def coverage(self) -> list[CoveragePoint]:
+        """Accuracy against coverage, a point for each of 100 to 1 %; see `coverage_curve`."""
+        return coverage_curve(self.probabilities, self.known, self.classes, self.others)
+
+    @functools.cached_property
+    def separations(self) -> list[Separation]:
+        """How well it tells what it names rightly from other photos; see `answers.separations`."""
+        return separations(self.probabilities, self.known, self.classes, self.others)
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: the scores, of what and on what, as a whole and in parts."""
         return {
@@ -93,6 +129,9 @@ class Evaluation:
                 "learned_from": self.learned_count,
             },
             **self.scores.as_dict(),
+            "answers": answers_as_dict(self.answers, self.doubt),
+            "coverage": [one._asdict() for one in self.coverage],
+            "separations": [one._asdict() for one in self.separations],
             "reliability": [one._asdict() for one in self.reliability],
             "by_source": [_part_as_dict(one) for one in self.by_source],
             "by_class": [_part_as_dict(one) for one in self.by_class],
@@ -107,6 +146,7 @@ def evaluate_model(
     data_dir: str | None = None,
     sources: Sequence[str] = (),
     label_map: Sequence[str] = (),
+    taxonomy: str | Path | None = None,
 ) -> Evaluation:
     """Scores a model file on the photos of a split; every photo counts.
 
@@ -117,16 +157,19 @@ def evaluate_model(
         data_dir: Where TFDS keeps it; None: where training had it from, or TFDS's own folder.
         sources: Photos of other sources: folders, tables or data sets, as --data takes them.
         label_map: Files that say which of the model's classes their labels are.
+        taxonomy: A table of label, genus and family, whose labels are what the column `species` of
+            `sources` says of photos labelled `unknown`: it decides whether a group is right. None:
+            only those count whose species begins with the genus of one of the 102 flowers.
 
     Returns:
         The scores, the confusion matrix, and the answer for each photo. Photos that show none of
-        the model's classes (their label is `unknown`) are counted, not scored.
+        the model's classes (their label is `unknown`) are not scored; where they are of `sources`,
+        what is said of them is counted.
 
     Raises:
         UserError: The model cannot be loaded, the data set cannot be had, or their classes differ.
     """
     import_tensorflow()
-    from keras_flowers.training import data
 
     path = Path(model)
     run = Run.around(path)
@@ -146,17 +189,20 @@ def evaluate_model(
             f"the split {photos.split!r} of {photos.dataset} has photos of none of the classes, "
             "which cannot be named correctly; choose another --split"
         )
-    batches = data.pixels(photos, classifier.image_size).as_numpy_iterator()
-    with progress_bar(
-        total=photos.count, unit="photo", description=f"{photos.dataset} {photos.split}"
-    ) as bar:
-
-        def predict(pixels: npt.NDArray[np.uint8]) -> metrics.Probabilities:
-            answer = classifier.probabilities(pixels)
-            bar.update(len(pixels))
-            return answer
-
-        probabilities, classes = predict_dataset(predict, batches)
+    species = {} if taxonomy is None else read_taxonomy(taxonomy)
+    outputs, classes = _answers(classifier, photos)
+    probabilities, known = classifier.divided(outputs)
+    learned_count = count_learned(photos, classifier.metadata.provenance, run)
+    others = None
+    # Of the run's own sources, the photos labelled unknown may have been learned from.
+    if sources and photos.unknown_count:
+        strange = photos.of_split(UNKNOWN)
+        learned_count += count_learned(strange, classifier.metadata.provenance, run)
+        others = OtherPhotos(
+            *classifier.divided(_answers(classifier, strange)[0]),
+            strange.subjects,
+            tuple(place_of_species(one.species, species) for one in strange.subjects),
+        )
     return Evaluation(
         model=path,
         provenance=classifier.metadata.provenance,
@@ -170,9 +216,30 @@ def evaluate_model(
         classes=classes,
         sources=photos.origins,
         unknown_count=photos.unknown_count,
-        learned_count=count_learned(photos, classifier.metadata.provenance, run),
-        photos=photos,
+        learned_count=learned_count,
+        known=known,
+        doubt=classifier.metadata.doubt,
+        others=others,
     )
+
+
+def _answers(
+    classifier: Classifier, photos: LabelledPhotos
+) -> tuple[metrics.Probabilities, npt.NDArray[np.int64]]:
+    """What a model gives for each photo, and the photo's class."""
+    from keras_flowers.training import data
+
+    batches = data.pixels(photos, classifier.image_size).as_numpy_iterator()
+    with progress_bar(
+        total=photos.count, unit="photo", description=f"{photos.dataset} {photos.split}"
+    ) as bar:
+
+        def predict(pixels: npt.NDArray[np.uint8]) -> metrics.Probabilities:
+            answer = classifier.outputs(pixels)
+            bar.update(len(pixels))
+            return answer
+
+        return predict_dataset(predict, batches)
 
 
 def count_learned(photos: LabelledPhotos, provenance: Mapping[str, Any], run: Run | None) -> int:
@@ -189,7 +256,7 @@ def count_learned(photos: LabelledPhotos, provenance: Mapping[str, Any], run: Ru
 
     split = str(provenance.get("trained_on", {}).get("split", ""))
     if run is not None and run.split_path.is_file():
-        sides = {part.partition("[")[0].strip() for part in split.split("+")}
+        sides = {part.partition("[")[0].strip() for part in split.split("+")} | {UNKNOWN}
         division = read_division(run.split_path)
         return sum(division.get(digest) in sides for digest in photos.digests.tolist())
     # Of several data sets the first has the splits.

@@ -22,6 +22,7 @@ def refit_doubt(
     data: Sequence[str] = (),
     validation_data: Sequence[str] = (),
     data_dir: str | None = None,
+    taxonomy: str | None = None,
 ) -> Doubt:
     """Fits how likely a photo shows one of a model's classes at all, and writes it into the run.
 
@@ -33,6 +34,7 @@ def refit_doubt(
             is not used.
         validation_data: Photos to choose on, in place of those of the training.
         data_dir: Where TFDS keeps data sets; None: where training had them from.
+        taxonomy: Genus and family of the classes, as --taxonomy takes them; None: as in training.
 
     Returns:
         What the model now says of doubtful answers.
@@ -52,8 +54,9 @@ def refit_doubt(
     settings = {**run.settings, "output": str(run.folder)}
     if validation_data:
         settings["validation_data"] = tuple(validation_data)
-    if data_dir is not None:
-        settings["data_dir"] = data_dir
+    for name, value in (("data_dir", data_dir), ("taxonomy", taxonomy)):
+        if value is not None:
+            settings[name] = value
     config = from_settings(settings)
     with exclusive_lock(run.folder):
         splits = open_splits(config, run)

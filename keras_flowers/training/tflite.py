@@ -12,17 +12,22 @@ from keras_flowers.system import standard_error_held_back
 from keras_flowers.training.model import freeze_weights
 
 
-def convert(model: keras.Model, batch_size: int | None = 1) -> bytes:
-    """Converts to float32 TFLite.
+def convert(model: keras.Model, batch_size: int | None = 1, *, float16: bool = False) -> bytes:
+    """Converts to TFLite that computes in float32.
 
     Args:
         model: A functional model with one input.
         batch_size: Fixed batch size; None leaves it open.
+        float16: Whether its weights are stored in 16 bits.
 
     Returns:
         The FlatBuffer.
     """
-    return run_quietly(converter_for(model, batch_size))
+    converter = converter_for(model, batch_size)
+    if float16:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+    return run_quietly(converter)
 
 
 def converter_for(model: keras.Model, batch_size: int | None = 1) -> tf.lite.TFLiteConverter:

@@ -23,6 +23,7 @@ from keras_flowers.training.run_directory import Run
 from keras_flowers.training.run_files import write_run
 from keras_flowers.training.sources import check_available
 from keras_flowers.training.start_from import Start, find_start, load_start, refuse_learned
+from keras_flowers.training.taxonomy import taxonomy_for
 from keras_flowers.training.views import View
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ def open_splits(config: TrainConfig, begun: Run | None = None) -> Splits:
             "from; its score would be worth nothing"
         )
     to_choose_on = None if data.overlap(train, validation) else validation
+    taxonomy_for(train.labels, config.taxonomy)  # refuses it before time is spent
     unknown = train.of_split(UNKNOWN) if train.unknown_count else None
     unknown_to_choose_on = None
     if config.validation_data:
@@ -378,12 +380,14 @@ def add_doubt(
     """
     from keras_flowers.training.doubt import fit_known
 
-    fitted = fit_known(model, splits, extractor, config, run.checkpoints)
+    labels = splits.train.labels
+    taxonomy = taxonomy_for(labels, config.taxonomy)
+    groups = tuple(groups_of(labels, taxonomy))
+    fitted = fit_known(model, splits, extractor, config, run.checkpoints, groups)
     if fitted is None:
         return model, None
-    labels = splits.train.labels
-    deadly = tuple(number for number, label in enumerate(labels) if is_deadly(label))
-    return fitted.model, Doubt(fitted.thresholds, tuple(groups_of(labels)), deadly, fitted.facts)
+    deadly = tuple(number for number, label in enumerate(labels) if is_deadly(label, taxonomy))
+    return fitted.model, Doubt(fitted.thresholds, groups, deadly, fitted.facts)
 
 
 def _calibrate(config: TrainConfig, model: keras.Model, validation: CachedFeatures | None) -> float:

@@ -1,6 +1,7 @@
 // What is said of a photo: a name, two, a group of plants, or that it is none of these. The rules
 // are those of keras_flowers/inference/doubt.py, the words those of texts.ts.
 
+import { isDeadly } from './deadly';
 import type { Doubt, Named } from './messages';
 import { texts } from './texts';
 
@@ -18,6 +19,9 @@ export function inOneLine({ text, warning }: Said): string {
 
 /** The least probability of a second name that is worth saying. */
 const SECOND = 0.1;
+
+/** A group that is hardly surer than its likeliest member says less than that name. */
+const GAIN = 0.05;
 
 /** So many names are said of what is none of them. */
 const ALIKE = 3;
@@ -37,7 +41,12 @@ export function said(
   doubt: Doubt | undefined,
   labels: readonly string[],
 ): Said {
-  const deadly = new Set(doubt?.deadly.map((place) => labels[place]));
+  // A file without doubt does not say which classes are deadly: then their genera do.
+  const deadly = new Set(
+    doubt
+      ? doubt.deadly.map((place) => labels[place])
+      : top.filter((one) => isDeadly(one.scientificName)).map(({ name }) => name),
+  );
   const answer = (kind: Said['kind'], text: string, names: readonly string[]): Said => {
     const some = names.filter((name) => deadly.has(name));
     return { kind, text, warning: some.length ? texts.deadly(some) : '' };
@@ -52,7 +61,7 @@ export function said(
   if (first.probability >= thresholds.sure) return answer('name', first.name, [first.name]);
   for (const { name, classes } of groups) {
     const share = classes.reduce((sum, place) => sum + probabilities[place], 0);
-    if (share >= thresholds.group) {
+    if (share >= thresholds.group && share - first.probability >= GAIN) {
       return answer('group', texts.group(name, share), classes.map((place) => labels[place]));
     }
   }

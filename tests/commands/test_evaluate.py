@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from keras_flowers.commands import evaluate
+from keras_flowers.inference.doubt import Doubt, Thresholds
 from keras_flowers.training import metrics
+from keras_flowers.training.answers import OtherPhotos
 from keras_flowers.training.evaluate import Evaluation
+from keras_flowers.training.sources.source import Subject
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.02, 0.97, 0.01]], np.float32)
 CLASSES = np.array([0, 1, 0])
@@ -24,6 +27,7 @@ NOTHING_ASKED = {
     "data_dir": None,
     "sources": [],
     "label_map": [],
+    "taxonomy": None,
 }
 """What the library gets of options that are not given."""
 
@@ -169,6 +173,49 @@ def test_scores_and_tables_are_written(asked: list[tuple[Any, ...]], tmp_path: P
         ["iris", "0", "0", "0"],
     ]
     assert (report / "confusion_matrix.png").stat().st_size > 1000
+
+
+def test_what_is_said_of_other_photos_is_printed_and_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    others = OtherPhotos(
+        np.array([[0.9, 0.1, 0.0], [0.4, 0.3, 0.3], [0.5, 0.3, 0.2]], np.float32),
+        np.array([0.9, 0.2, 0.1], np.float32),
+        (Subject("other flower", "tulip"), Subject("no flower"), Subject("no flower")),
+        (("Tulipa", "Liliaceae"), ("", ""), ("", "")),
+    )
+    evaluation = evaluation_of(
+        PROBABILITIES,
+        CLASSES,
+        SOURCES,
+        known=np.array([0.9, 0.9, 0.1], np.float32),
+        doubt=Doubt(Thresholds(known=0.5, sure=0.65, group=0.9)),
+        others=others,
+        unknown_count=3,
+    )
+    monkeypatch.setattr(evaluate, "evaluate_model", lambda *_, **__: evaluation)
+    assert evaluate.main(["x.tflite", "--json", str(tmp_path / "scores.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "3 other photos show none of the classes: counted by what is said of them" in lines
+    start = lines.index("what it says, in per cent of the photos of a kind")
+    assert [line.split() for line in lines[start + 2 : start + 5]] == [
+        ["3", "33.3", "0.0", "33.3", "0.0", "33.3", "of", "its", "classes"],
+        ["2", "0.0", "0.0", "0.0", "0.0", "100.0", "no", "flower"],
+        ["1", "0.0", "100.0", "0.0", "0.0", "0.0", "other", "flower"],
+    ]
+    curve = lines.index("where only the surest answers are taken")
+    assert lines[curve + 1].split("  ")[1:] == [
+        "share taken",
+        "named right",
+        "no flower, too",
+        "other flower, too",
+    ]
+    assert lines[curve + 2].split() == ["100.0%", "66.7%", "0.0%", "100.0%"]
+    assert max(map(len, lines)) <= 80
+    content = json.loads((tmp_path / "scores.json").read_text())
+    assert content["answers"]["thresholds"] == {"known": 0.5, "sure": 0.65, "group": 0.9}
+    assert [one["refused"] for one in content["answers"]["by_kind"]] == [1, 2, 0]
+    assert len(content["coverage"]) == 100
 
 
 def test_every_line_fits_a_terminal(

@@ -11,6 +11,7 @@ import pytest
 
 keras = pytest.importorskip("keras", reason="training needs the extra [train]")
 
+from keras_flowers.inference.doubt import GAIN, groups_of
 from keras_flowers.training import doubt
 from keras_flowers.training.batches import CachedFeatures
 from keras_flowers.training.config import TrainConfig
@@ -171,9 +172,25 @@ def test_thresholds_keep_what_they_promise() -> None:
     probabilities[np.arange(400), named] = sure
     known = random.random(400).astype(np.float32)
     names = ("sweet william", "carnation", "rose", "lotus")
-    found = doubt.choose_thresholds(probabilities, known, labels, names, kept=0.9)
+    groups = groups_of(names)
+    found = doubt.choose_thresholds(probabilities, known, labels, groups, kept=0.9)
     correct = probabilities.argmax(axis=1) == labels
     assert (known[correct] >= found.known).mean() == pytest.approx(0.9, abs=0.01)
     alone = (probabilities.max(axis=1) >= found.sure) & (known >= found.known)
     assert found.sure == 0.95 or correct[alone].mean() >= doubt.RIGHT_NAMES
     assert 0.8 <= found.group <= 0.97
+    given = (probabilities[:, :2].sum(axis=1) >= found.group) & (known >= found.known)
+    given &= probabilities[:, :2].sum(axis=1) - probabilities.max(axis=1) >= GAIN
+    assert found.group == 0.97 or (labels[given] < 2).mean() >= doubt.RIGHT_GROUPS
+
+
+def test_threshold_of_groups_rises_until_they_are_right() -> None:
+    # Between two pinks; of those whose sum is below 0.9, half are roses.
+    sums = np.linspace(0.8, 0.99, 200)
+    probabilities = np.stack([sums / 2, sums / 2, 1 - sums], axis=1).astype(np.float32)
+    labels = np.where((sums < 0.9) & (np.arange(200) % 2 == 0), 2, 0)
+    names = ("sweet william", "carnation", "rose")
+    known = np.ones(200, np.float32)
+    found = doubt.choose_thresholds(probabilities, known, labels, groups_of(names), kept=0.9)
+    assert found.group == pytest.approx(0.9, abs=0.021)
+    assert doubt.choose_thresholds(probabilities, known, labels, [], kept=0.9).group == 0.9

@@ -17,6 +17,7 @@ from keras_flowers import evaluate_model
 from keras_flowers.errors import UserError
 from keras_flowers.inference.metadata import read_metadata
 from keras_flowers.training import synthetic
+from keras_flowers.training.answers import KNOWN, UNKNOWN_KIND
 from keras_flowers.training.sources import open_photos
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ def test_every_kind_of_model_is_scored_by_source(exported: Exported, table: Path
     for one in found:
         assert one.scores.photos == count - unknown == len(one.sources)
         assert one.unknown_count == unknown
+        assert one.others is not None
+        assert [(row.kind, row.photos) for row in one.answers] == [
+            (KNOWN, count - unknown),
+            (UNKNOWN_KIND, unknown),
+        ]
         assert one.scores.sources == 12
         assert sum(part.photos for part in one.by_source) == one.scores.photos
         assert sum(part.correct for part in one.by_source) == one.confusion_matrix.trace()

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("tensorflow_datasets", reason="training needs the extra [train]")
 
 from keras_flowers.commands import compare as compare_command
+from keras_flowers.commands import doubt as doubt_command
 from keras_flowers.commands import evaluate as evaluate_command
 from keras_flowers.commands import export as export_command
 from keras_flowers.commands import train as train_command
@@ -21,8 +22,9 @@ from keras_flowers.commands.messages import show_messages
 from keras_flowers.errors import UserError
 from keras_flowers.export import tflite_export
 from keras_flowers.export.export import export_model
+from keras_flowers.inference.classifier import load_classifier
 from keras_flowers.training import run_directory, train
-from keras_flowers.training.config import ResolvedConfig, from_settings
+from keras_flowers.training.config import ResolvedConfig, TrainConfig, from_settings
 from keras_flowers.training.model import OUTPUT
 from keras_flowers.training.refit_doubt import refit_doubt
 from keras_flowers.training.run_directory import Run, settings_like
@@ -316,3 +318,57 @@ def test_int8_of_a_model_without_its_photos_is_calibrated_on_others(
         export_model(model, ["int8"], sources=[str(folder / "own")])
     # Neither what shows none of the classes nor what the map leaves out.
     assert seen == [(2 * COUNT, 96, 96, 3), (3 * COUNT, 96, 96, 3)]
+
+
+def test_doubt_is_fitted_again_with_more_photos_and_a_taxonomy(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(folder / "run", tmp_path / "run")
+    (tmp_path / "other" / "unknown").mkdir(parents=True)
+    for number in range(6):
+        draw_flower(7, seed=(2, number)).save(tmp_path / "other" / "unknown" / f"{number}.png")
+    table = tmp_path / "taxonomy.csv"
+    rows = "blue daisy,Nerium,\nred trefoil,Trifolium,Fabaceae\nyellow fivestar,,Fabaceae\n"
+    table.write_text(f"label,genus,family\n{rows}")
+    before = Run.open(folder / "run")
+    arguments = ["--data", str(tmp_path / "other"), "--taxonomy", str(table)]
+    assert doubt_command.main([str(run), *arguments]) == 0
+    said = capsys.readouterr().out
+    assert "\nnames nothing below known = 0." in said
+    assert said.endswith(f"next: keras-flowers export {run}\n")
+    after = Run.open(run)
+    assert before.metadata.doubt is not None
+    assert after.metadata.doubt is not None
+    assert before.metadata.doubt.groups == ()
+    assert [one.name for one in after.metadata.doubt.groups] == [
+        "a plant of the pea family (Fabaceae)"
+    ]
+    assert after.metadata.doubt.deadly == (0,)
+    assert before.metadata.doubt.fitted["unknown_photos"] == 1
+    assert after.metadata.doubt.fitted["unknown_photos"] == 7
+    assert after.metrics["doubt"] == after.metadata.doubt.as_dict()
+    assert {**after.metrics, "doubt": 0} == {**before.metrics, "doubt": 0}
+    # Which flower it is stays as it was.
+    pixels = np.stack([np.asarray(draw_flower(3, seed=n).resize((96, 96))) for n in range(3)])
+    old, new = (load_classifier(one.folder).probabilities(pixels) for one in (before, after))
+    np.testing.assert_allclose(new, old, atol=1e-5)
+    assert sorted(one.name for one in run.iterdir() if one.name != ".lock") == sorted(
+        one.name for one in before.folder.iterdir() if one.name != ".lock"
+    )
+
+
+def test_doubt_of_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no finished run; expected one of keras-flowers train"):
+        doubt_command.main([str(tmp_path)])
+
+
+def test_class_called_none_of_these_is_refused_before_training(tmp_path: Path) -> None:
+    for label, name in ((0, "red trefoil"), (3, "none of these")):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for number in range(6):
+            draw_flower(label, seed=(7, label, number)).save(
+                tmp_path / "own" / name / f"{number}.jpg"
+            )
+    config = TrainConfig(data=(str(tmp_path / "own"),), cache_dir=str(tmp_path / "cache"))
+    with pytest.raises(UserError, match="a class is called 'none of these'"):
+        train.open_splits(config)

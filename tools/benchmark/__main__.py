@@ -17,6 +17,7 @@ from keras_flowers.commands.exit import EXIT_SOME_FAILED, exit_with
 from keras_flowers.files import write_json
 from tools.benchmark import (
     bulk,
+    doubt,
     feature_pass,
     fine_tuning,
     first_answer,
@@ -42,7 +43,7 @@ EXAMPLES = """examples:
   how long training takes, with the accuracy of the usual loop after all its epochs
       python -m tools.benchmark --rows 2 --full
 
-It needs the data set, the ImageNet weights and, for rows 4 to 6, 8 and 9, a run with its TFLite
+It needs the data set, the ImageNet weights and, for rows 4 to 6, 8, 9 and 11, a run with its TFLite
 files: keras-flowers train --export. Rows 5 and 8 name photos with the model that ships, if it is
 there. Row 9 needs Chromium, the extra [page-test] and the page built; without them it is left out,
 unless it is asked for. Row 10 needs the extra [scale]; it takes as long as all the others, so it is
@@ -64,12 +65,13 @@ ROWS: dict[int, Callable[[Task], list[Figure]]] = {
     8: growth.measure,
     9: page.measure,
     10: parts.measure,
+    11: doubt.measure,
 }
 
 ONLY_WHEN_ASKED = {10}
 """Rows that take longer than all the others."""
 
-ROWS_OF_A_RUN = {4, 5, 6, 8, 9}
+ROWS_OF_A_RUN = {4, 5, 6, 8, 9, 11}
 """Those that need TFLite files."""
 
 
@@ -122,8 +124,8 @@ def parser() -> argparse.ArgumentParser:
         "--run",
         type=Path,
         metavar="FOLDER",
-        help="a finished run with its TFLite files, for rows 4, 5, 6, 8 and 9 (default: the newest "
-        "in saved_models/)",
+        help="a finished run with its TFLite files, for rows 4 to 6, 8, 9 and 11 (default: the "
+        "newest in saved_models/)",
     )
     parser.add_argument("--data_dir", help="where TFDS keeps data sets (default: as in training)")
     parser.add_argument(

@@ -32,7 +32,7 @@ class Figure:
     """A line of the table.
 
     Attributes:
-        row: Its number in the list of what is measured, 1 to 10.
+        row: Its number in the list of what is measured, 1 to 11.
         what: What was divided by what.
         ratios: One a round.
         bound: What their median must be; None: it is told, not judged.

@@ -29,7 +29,7 @@ def measure(task: Task) -> list[Figure]:
         for name, size in zip(names[1:], sizes[1:], strict=True)
     ]
     for threads in sorted({1, min(2, available_cores())}):
-        seconds = in_new_process(_latencies, task, paths, threads)
+        seconds = in_new_process(latencies, paths, threads, 2 * task.effort.rounds)
         for name, each in zip(names[1:], seconds[1:], strict=True):
             figures.append(
                 Figure(
@@ -43,7 +43,7 @@ def measure(task: Task) -> list[Figure]:
     return figures
 
 
-def _latencies(task: Task, paths: Sequence[Path], threads: int) -> list[list[float]]:
+def latencies(paths: Sequence[Path], threads: int, rounds: int) -> list[list[float]]:
     """Seconds for a picture, the mean of twenty, in each round, for each file."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -59,4 +59,4 @@ def _latencies(task: Task, paths: Sequence[Path], threads: int) -> list[list[flo
         time_all()  # the warm-up
         return lambda: time_all() / times
 
-    return in_turn(2 * task.effort.rounds, *map(latency, paths))
+    return in_turn(rounds, *map(latency, paths))

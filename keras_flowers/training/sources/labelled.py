@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from keras_flowers.training.sources.inspection import FAST, Inspection
 from keras_flowers.training.sources.left_out import LeftOut
-from keras_flowers.training.sources.source import Read, StoredPhotos
+from keras_flowers.training.sources.source import StoredPhotos, Subject
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,12 @@ class Part:
         """Who took each of the n, or where it was found: the source itself, where none is said."""
         origins = self.photos.origins or [""] * len(self.photos.places)
         return [origins[number] or self.name for number in self.numbers.tolist()]
+
+    @property
+    def subjects(self) -> list[Subject]:
+        """What each of the n shows, as its source says it."""
+        subjects = self.photos.subjects or [Subject()] * len(self.photos.places)
+        return [subjects[number] for number in self.numbers.tolist()]
 
 
 @dataclass(frozen=True)
@@ -108,20 +114,6 @@ class LabelledPhotos:
         indexes = np.flatnonzero(wanted)
         return replace(self, count=len(indexes), records=_records(chosen, indexes))
 
-    def contents(self, rows: Sequence[int]) -> Iterator[tuple[int, Read]]:
-        """Some of the photos, ascending and each once, and what reads their bytes.
-
-        Args:
-            rows: Which of `count`, in any order.
-        """
-        wanted, start = np.unique(np.asarray(rows, np.intp)), 0
-        for part in self.parts:
-            here = wanted[(wanted >= start) & (wanted < start + len(part.numbers))]
-            reads = part.photos.contents(part.numbers[here - start].tolist())
-            for row, (_, read) in zip(here.tolist(), reads, strict=True):
-                yield row, read
-            start += len(part.numbers)
-
     def joined_with(self, other: LabelledPhotos) -> LabelledPhotos:
         """These photos, then those of another set of the same classes."""
         return label_photos(
@@ -143,13 +135,9 @@ class LabelledPhotos:
         return tuple(origin for part in self.parts for origin in part.origins)
 
     @functools.cached_property
-    def names(self) -> tuple[str, ...]:
-        """What the data set calls each of `count` photos, wherever this machine keeps it."""
-        found: list[str] = []
-        for part in self.parts:
-            names = part.photos.names
-            found += [names[number] for number in part.numbers.tolist()]
-        return tuple(found)
+    def subjects(self) -> tuple[Subject, ...]:
+        """What each of `count` photos shows, besides its label; see `Part.subjects`."""
+        return tuple(subject for part in self.parts for subject in part.subjects)
 
     @functools.cached_property
     def fingerprint(self) -> str:

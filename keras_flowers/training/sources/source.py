@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from keras_flowers.errors import UserError
 
@@ -28,17 +28,24 @@ Read: TypeAlias = Callable[[], bytes]
 """Gives the bytes of a photo's file. Raises OSError or UserError where it cannot be read."""
 
 
+class Subject(NamedTuple):
+    """What a photo shows, as a table says it beside the label; "" where it says nothing.
+
+    Attributes:
+        kind: In a word, such as `other flower` or `no flower`.
+        species: The plant, in words of the table.
+    """
+
+    kind: str = ""
+    species: str = ""
+
+
 class StoredPhotos(Protocol):
     """Photos where they lie, in a stable order."""
 
     @property
     def places(self) -> Sequence[str]:
         """Where each lies, as a person finds it."""
-        ...
-
-    @property
-    def names(self) -> Sequence[str]:
-        """What the data set calls each, on any machine."""
         ...
 
     @property
@@ -59,6 +66,11 @@ class StoredPhotos(Protocol):
     @property
     def origins(self) -> Sequence[str] | None:
         """Who took each or where it was found, "" for nobody knows; None where all are alike."""
+        ...
+
+    @property
+    def subjects(self) -> Sequence[Subject] | None:
+        """What each shows, besides its label; None where nobody says."""
         ...
 
     def contents(self, wanted: Sequence[int]) -> Iterator[tuple[str, Read]]:
@@ -108,6 +120,7 @@ class FilePhotos:
         labels: The label of each.
         groups: As `StoredPhotos`.
         origins: As `StoredPhotos`.
+        subjects: As `StoredPhotos`.
     """
 
     root: Path
@@ -115,11 +128,7 @@ class FilePhotos:
     labels: Sequence[str]
     groups: Sequence[str] | None = None
     origins: Sequence[str] | None = None
-
-    @property
-    def names(self) -> Sequence[str]:
-        """As `StoredPhotos.names`: their paths."""
-        return self.places
+    subjects: Sequence[Subject] | None = None
 
     @property
     def stamps(self) -> list[str]:
@@ -157,6 +166,7 @@ class FilePhotos:
             [self.labels[number] for number in numbers],
             None if self.groups is None else [self.groups[number] for number in numbers],
             None if self.origins is None else [self.origins[number] for number in numbers],
+            None if self.subjects is None else [self.subjects[number] for number in numbers],
         )
 
 
@@ -189,12 +199,16 @@ class FileSource:
         ]
         groups = [group for piece in pieces for group in piece.groups or [""] * len(piece.places)]
         origins = [one for piece in pieces for one in piece.origins or [""] * len(piece.places)]
+        subjects = [
+            one for piece in pieces for one in piece.subjects or [Subject()] * len(piece.places)
+        ]
         return FilePhotos(
             pieces[0].root,
             [place for piece in pieces for place in piece.places],
             [label for piece in pieces for label in piece.labels],
             groups if any(groups) else None,
             origins if any(origins) else None,
+            subjects if any(map(any, subjects)) else None,
         )
 
 

@@ -14,11 +14,12 @@ from keras_flowers.training.sources.source import (
     UNKNOWN,
     FilePhotos,
     FileSource,
+    Subject,
     in_order,
     normal_split,
 )
 
-_COLUMNS: Final = ("path", "label", "split", "group", "source")
+_COLUMNS: Final = ("path", "label", "split", "group", "source", "kind", "species")
 """What is read of a row; the first two must be there."""
 
 
@@ -28,8 +29,9 @@ def open_table(path: Path, names: Mapping[str, str] | None = None) -> FileSource
     Args:
         path: A file whose rows have `path` (relative to the table, or absolute) and `label`; where
             there, `split` (train, validation, test), `group` (photos of one plant or burst, which
-            stay together) and `source` (who took it or where it was found: scores are given for
-            each). Other columns are not read.
+            stay together), `source` (who took it or where it was found: scores are given for
+            each), `kind` and `species` (what it shows, which `evaluate` goes by for photos whose
+            label is `unknown`). Other columns are not read.
         names: The name of each label (Udacity's `cat_to_name.json`); None: the label itself.
 
     Raises:
@@ -39,7 +41,7 @@ def open_table(path: Path, names: Mapping[str, str] | None = None) -> FileSource
     rows_with_split = rows = 0
     for number, row in enumerate(_rows(path), start=1):
         cells = [str(row.get(column) or "").strip() for column in _COLUMNS]
-        place, label, said, group, origin = cells
+        place, label, said, group, origin, *subject = cells
         if not place or not label:
             lacking = "path" if not place else "label"
             raise UserError(
@@ -53,7 +55,7 @@ def open_table(path: Path, names: Mapping[str, str] | None = None) -> FileSource
                 "validation or test"
             )
         rows, rows_with_split = rows + 1, rows_with_split + bool(said)
-        found.setdefault(split, []).append((place, label, group, origin))
+        found.setdefault(split, []).append((place, label, group, origin, *subject))
     if not rows:
         raise UserError(f"{printable(path)} has no rows; expected one for each photo")
     if 0 < rows_with_split < rows:
@@ -75,13 +77,14 @@ def open_table(path: Path, names: Mapping[str, str] | None = None) -> FileSource
     named = names or {}
     splits = {}
     for split, rows_of in found.items():
-        places, labels, groups, origins = zip(*rows_of, strict=True)
+        places, labels, groups, origins, kinds, species = zip(*rows_of, strict=True)
         splits[split] = FilePhotos(
             path.parent,
             places,
             [named.get(label, label) for label in labels],
             groups if any(groups) else None,
             origins if any(origins) else None,
+            [*map(Subject, kinds, species)] if any(kinds) or any(species) else None,
         )
     name = f"{path.resolve().parent.name}/{path.name}"
     return FileSource(

@@ -30,6 +30,15 @@ def test_columns_come_in_any_order_and_cells_are_trimmed(tmp_path: Path) -> None
     assert source.labels == ("aster", "rose")
 
 
+def test_what_a_photo_shows_is_read_beside_its_label(tmp_path: Path) -> None:
+    content = "path,label,kind,species\na.jpg,rose,known,rosa canina\nb.jpg,unknown,no flower,\n"
+    photos = open_table(table(tmp_path, content)).photos("photos")
+    assert photos.subjects == [("known", "rosa canina"), ("no flower", "")]
+    assert photos.select([1]).subjects == [("no flower", "")]
+    plain = open_table(table(tmp_path, "path,label\na.jpg,rose\n")).photos("photos")
+    assert plain.subjects is None
+
+
 def test_tabs_separate_and_commas_within_are_text(tmp_path: Path) -> None:
     source = open_table(table(tmp_path, "path\tlabel\na,b.jpg\trose, red\n", "t.tsv"))
     assert source.photos("photos").places == ["a,b.jpg"]
