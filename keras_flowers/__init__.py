@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from keras_flowers.inference.prediction import Prediction as Prediction
     from keras_flowers.training.config import TrainConfig as TrainConfig
     from keras_flowers.training.evaluate import evaluate_model as evaluate_model
+    from keras_flowers.training.report.report import report_run as report_run
     from keras_flowers.training.train import train_model as train_model
 
 _MODULES = {
@@ -44,6 +45,7 @@ _MODULES = {
     "evaluate_model": "training.evaluate",
     "export_model": "export.export",
     "load_classifier": "inference.classifier",
+    "report_run": "training.report.report",
     "train_model": "training.train",
     "verify_model": "export.verify",
 }
@@ -55,6 +57,7 @@ __all__ = [
     "evaluate_model",
     "export_model",
     "load_classifier",
+    "report_run",
     "train_model",
     "verify_model",
 ]

@@ -14,9 +14,11 @@ from keras_flowers.errors import UserError
 COMMANDS = {
     "predict": "name the flowers in photos",
     "merge": "make one table of what a long run of predict wrote in parts",
+    "similar": "show the training photos that a photo resembles most",
     "page": "name flowers in a browser, on your computer or phone",
     "data": "look at your photos before training: wrong labels, duplicates and more",
     "train": "train a classifier of your own",
+    "report": "write a page that tells how good a run is, and where it goes wrong",
     "evaluate": "score a model on labelled photos",
     "compare": "say which of two runs is better, and whether that is chance",
     "export": "write a trained model as SavedModel and TFLite files",

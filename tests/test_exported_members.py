@@ -21,6 +21,7 @@ PUBLIC = [
     "evaluate_model",
     "export_model",
     "load_classifier",
+    "report_run",
     "train_model",
     "verify_model",
 ]

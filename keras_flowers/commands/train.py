@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 from keras_flowers.commands.exit import EXIT_SOME_FAILED
 from keras_flowers.commands.messages import add_verbose, show_messages
@@ -53,11 +53,13 @@ A run that was interrupted goes on when the same command is given again.
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     show_messages()
-    config, demo = parse_arguments(argv)
+    config, extras = parse_arguments(argv)
+    demo = extras.demo
     run = Run.at(config.run_dir)
     exports = config.export or demo  # the demonstration shows the whole system
-    if exports and _is_trained(config, run, demo):
-        print(f"{run.folder} is trained already: going on with the export")
+    if (exports or extras.report) and _is_trained(config, run, demo):
+        what = "export" if exports else "report"
+        print(f"{run.folder} is trained already: going on with the {what}")
         with exclusive_lock(run.folder):
             run.remove_checkpoints()  # if it was stopped just before
     else:
@@ -70,6 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if not export_and_verify(run.folder, data_dir=config.data_dir):
             return EXIT_SOME_FAILED
+    if extras.report:
+        import_tensorflow()
+        from keras_flowers.training.report.report import PAGE, report_run
+
+        path = report_run(run.folder, data_dir=config.data_dir).save(run.folder / PAGE)
+        print(f"report: {path}")
     photo = "PHOTO"
     if demo:
         from keras_flowers.training.synthetic import write_photo
@@ -82,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options: those of `TrainConfig` in its groups, --config and --demo."""
+    """The options: those of `TrainConfig` in its groups, --config, --demo and --report."""
     options = argparse.ArgumentParser(
         prog="keras-flowers train",
         description=__doc__,
@@ -101,6 +109,11 @@ def parser() -> argparse.ArgumentParser:
         help="everything, export too, on a small drawn data set and a base of random weights: "
         "nothing is downloaded, about a minute",
     )
+    options.add_argument(
+        "--report",
+        action="store_true",
+        help="when all is done, write report.html into the run's folder: see keras-flowers report",
+    )
     types = get_type_hints(TrainConfig)
     groups: dict[str, argparse._ArgumentGroup] = {}
     for field in dataclasses.fields(TrainConfig):
@@ -112,23 +125,35 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def parse_arguments(argv: Sequence[str] | None) -> tuple[TrainConfig, bool]:
-    """Makes a `TrainConfig` from a command line, and says whether it is for the demonstration.
+class Extras(NamedTuple):
+    """What a command line asks for that is no setting of the training.
+
+    Attributes:
+        demo: Whether it is for the demonstration.
+        report: Whether a report is written at the end.
+    """
+
+    demo: bool
+    report: bool
+
+
+def parse_arguments(argv: Sequence[str] | None) -> tuple[TrainConfig, Extras]:
+    """Makes a `TrainConfig` from a command line, and says what else it asks for.
 
     Raises:
         UserError: A value is out of its range, or --config names no `config.json`.
         SystemExit: After `--help`, and for options that argparse refuses.
     """
     options = vars(parser().parse_args(argv))
-    file, demo = options.pop("config"), options.pop("demo")
+    file, extras = options.pop("config"), Extras(options.pop("demo"), options.pop("report"))
     given = {name: value for name, value in options.items() if value is not None}
     if file:
         given = settings_like(Path(file), given)
     elif "start_from" in given:
         given = settings_to_go_on(given["start_from"], given)
-    if demo and given.get("output") is None:
+    if extras.demo and given.get("output") is None:
         given["output"] = DEMO_OUTPUT
-    return from_settings(given), demo
+    return from_settings(given), extras
 
 
 def _add_option(group: argparse._ArgumentGroup, field: dataclasses.Field[Any], hint: Any) -> None:

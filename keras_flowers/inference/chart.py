@@ -215,6 +215,40 @@ def draw_evidence(
     return figure
 
 
+@_default_style()
+def draw_similar(
+    photo: Image.Image, others: Sequence[Image.Image], captions: Sequence[str]
+) -> Figure:
+    """Draws a photo and, in rows beside it, those that it resembles.
+
+    Args:
+        photo: In mode "RGB".
+        others: In mode "RGB", the most similar first.
+        captions: What is written below each.
+    """
+    side, line = 2.0, 0.62
+    columns = min(len(others) + 1, 4)
+    rows = -(-(len(others) + 1) // columns)
+    width = 2 * _MARGIN + columns * (side + 0.3) - 0.3
+    height = 2 * _MARGIN + rows * (side + line)
+    figure = _new_figure(width, height)
+    shown = zip((photo, *others), ("the photo", *captions), strict=True)
+    for number, (picture, caption) in enumerate(shown):
+        row, column = divmod(number, columns)
+        left = _MARGIN + column * (side + 0.3)
+        bottom = height - _MARGIN - row * (side + line) - side
+        axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
+        axes.axis("off")
+        small = picture.copy()
+        small.thumbnail((round(side * _DPI), round(side * _DPI)), Image.Resampling.LANCZOS)
+        axes.imshow(np.asarray(small), interpolation="none")
+        axes.set_anchor("SW")
+        text = _wrapped(caption, 24)
+        style = {"size": 10, **(_BOLD if number == 0 else {})}
+        _write(figure, left / width, (bottom - 0.06) / height, text, va="top", **style)
+    return figure
+
+
 def draw_places(
     photo: Image.Image,
     places: npt.NDArray[np.float64],
@@ -289,6 +323,42 @@ def draw_learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         axes.grid(axis="y", color=_RULE)
         if axes.get_lines():
             axes.legend(frameon=False, labelcolor=_INK, prop={"family": FONT, "size": 10})
+    return figure
+
+
+@_default_style()
+def draw_reliability(diagrams: Sequence[tuple[str, Sequence[tuple[float, float, int]]]]) -> Figure:
+    """Draws how often answers are right against how sure they are said to be, side by side.
+
+    Args:
+        diagrams: The title of each, and for each range of probabilities the mean probability, the
+            share of right answers, both 0..1, and the number of answers.
+    """
+    side, left, bottom = 3.6, 0.75, 0.75
+    width, height = len(diagrams) * (side + left + 0.3), side + bottom + 0.7
+    figure = _new_figure(width, height)
+    most = max((count for _, bins in diagrams for *_, count in bins), default=1)
+    for place, (title, bins) in enumerate(diagrams):
+        from_left = left + place * (side + left + 0.3)
+        box = (from_left / width, bottom / height, side / width, side / height)
+        axes = figure.add_axes(box)
+        _quiet_axes(axes)
+        axes.set_title(title, loc="left", color=_INK, size=13, weight="bold", family=FONT, pad=12)
+        axes.plot((0, 1), (0, 1), color=_OTHER, linewidth=1.5, linestyle=(0, (4, 3)))
+        said, right, counts = zip(*bins, strict=True) if bins else ((), (), ())
+        # The area says how many answers there are: a point of three may lie anywhere.
+        sizes = [12 + 400 * count / most for count in counts]
+        axes.plot(said, right, color=_BEST, linewidth=1.5)
+        marks = axes.scatter(said, right, s=sizes, color=_BEST, alpha=0.75, linewidths=0, zorder=3)
+        marks.set_clip_on(False)  # many answers may be given with 100 %
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.grid(color=_RULE)
+        axes.set_axisbelow(True)
+        axes.set_xlabel("how sure it says it is", color=_FAINT_INK, size=10, family=FONT)
+        if place == 0:
+            axes.set_ylabel("how often it is right", color=_FAINT_INK, size=10, family=FONT)
     return figure
 
 
@@ -379,6 +449,15 @@ def save(figure: Figure, path: Path) -> None:
 def write_png(figure: Figure, file: BinaryIO) -> None:
     """Writes a figure as a PNG to an open file."""
     figure.savefig(file, dpi=_DPI, format="png", metadata=_FACTS["png"])
+
+
+@_default_style()
+def svg_of(figure: Figure) -> str:
+    """A figure as SVG, for a page: sharp at any size."""
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": CHART_SOFTWARE}):  # the same figure, the same text
+        figure.savefig(file, format="svg", metadata=_FACTS["svg"])
+    return file.getvalue()
 
 
 def png_of(photo: Photo | None, draw: Callable[[Image.Image], Figure]) -> bytes | None:

@@ -27,6 +27,7 @@ from keras_flowers.inference.metadata import Metadata, read_metadata
 from keras_flowers.inference.models import PredictFn, load_keras_file, load_saved_model, load_tflite
 from keras_flowers.inference.prediction import Prediction, Probabilities
 from keras_flowers.inference.scaling import Scale
+from keras_flowers.inference.similar import INDEX_FILE, SimilarIndex, SimilarPhotos
 from keras_flowers.inference.text import refuse_url
 from keras_flowers.system import available_cores
 
@@ -175,6 +176,57 @@ class Classifier:
             self.labels, prediction.probabilities, places, constant, method, photo
         )
 
+    def similar(self, photo: Photo, count: int = 5) -> SimilarPhotos:
+        """The training photos that a photo resembles most.
+
+        Args:
+            photo: As for `predict`.
+            count: How many.
+
+        Raises:
+            UserError: As `predict`; or there is no index of training photos beside the model
+                (`similar.npz`, which `keras-flowers similar --build` writes), or it is another
+                model's.
+        """
+        pixels = read_pixels(photo, self.image_size)
+        (features,) = self.insides.features(pixels[None])
+        return self.similar_index.nearest(features, count, self.labels)
+
+    @property
+    def similar_path(self) -> Path:
+        """Where the index of training photos lies: beside the model."""
+        if self.origin is None:
+            raise UserError("this classifier was not loaded from a file, so no index is beside it")
+        return self.origin.path.parent / INDEX_FILE
+
+    @functools.cached_property
+    def similar_index(self) -> SimilarIndex:
+        """The training photos, ready to be compared with.
+
+        Raises:
+            UserError: There are none beside the model, or they are another model's.
+        """
+        index = SimilarIndex.load(self.similar_path)
+        height, width = self.image_size
+        parts = self.insides.parts(np.zeros((1, height, width, 3), np.uint8))
+        index.check_model(parts.kernel, self.similar_path)
+        return index
+
+    @property
+    def insides(self) -> Insides:
+        """What can be seen of the model on the way from pixels to logits.
+
+        Raises:
+            UserError: It is not built like those of this package, or its features are scaled for 8
+                bits.
+        """
+        if self._insides is None or self._insides.is_quantised:
+            raise UserError(
+                f"the features of {self!r} cannot be compared; expected a .keras, or a .tflite of "
+                "float32 or float16 that this package exported"
+            )
+        return self._insides
+
     @functools.cached_property
     def _insides(self) -> Insides | None:
         return self.load_insides()
@@ -260,6 +312,7 @@ class Classifier:
                 known=None if known is None else float(known[number]),
                 doubt=self.metadata.doubt,
                 explainer=self.explain,
+                comparer=self.similar,
             )
             for number, row in enumerate(probabilities)
         ]

@@ -51,10 +51,13 @@ class Insides(NamedTuple):
     Attributes:
         parts: What it computes for one photo.
         features: What its head sees of many photos.
+        is_quantised: Whether these are scaled for 8 bits, and so unlike those of other files of the
+            same model.
     """
 
     parts: PartsFn
     features: FeaturesFn
+    is_quantised: bool = False
 
 
 class Padding(NamedTuple):

@@ -17,6 +17,7 @@ from keras_flowers.inference.text import percent
 
 if TYPE_CHECKING:
     from keras_flowers.inference.evidence import Evidence
+    from keras_flowers.inference.similar import SimilarPhotos
 
 Probabilities: TypeAlias = npt.NDArray[np.float32]
 
@@ -34,6 +35,7 @@ class Prediction:
             is one of them.
         photo: What was named, where it is at hand.
         explainer: Gives the evidence of a photo, where a classifier named it.
+        comparer: Gives the training photos that it resembles most, and as many as are asked for.
         known: How likely the photo shows one of the classes at all, 0..1; None where the model
             does not say.
         doubt: Thresholds and groups of the model, where it has them.
@@ -51,6 +53,7 @@ class Prediction:
     probabilities: Probabilities
     photo: Photo | None = field(default=None)
     explainer: Callable[[Photo], Evidence] | None = field(default=None)
+    comparer: Callable[[Photo, int], SimilarPhotos] | None = field(default=None)
     known: float | None = None
     doubt: Doubt | None = None
 
@@ -72,6 +75,19 @@ class Prediction:
                 "predict() it by itself"
             )
         return self.explainer(self.photo)
+
+    def similar(self, count: int = 5) -> SimilarPhotos:
+        """The training photos that the photo resembles most; see `Classifier.similar`.
+
+        Raises:
+            UserError: The photo is not at hand any more, or the model has no index of its photos.
+        """
+        if self.photo is None or self.comparer is None:
+            raise UserError(
+                "the photo is not at hand any more; give it to the classifier's similar(), or "
+                "predict() it by itself"
+            )
+        return self.comparer(self.photo, count)
 
     def explain(self) -> Evidence:
         """The same; a notebook shows it as a picture."""

@@ -93,7 +93,7 @@ def insides_of_tflite(
         ]
         return Parts(weighted, seen.reshape(-1), *layout[2:])
 
-    return Insides(parts, features)
+    return Insides(parts, features, is_quantised=bool(layout.at_rest.any()))
 
 
 def _with_outputs(model: Any, tensors: list[int]) -> bytes:

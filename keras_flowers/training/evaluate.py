@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,7 @@ class Evaluation:
             without them.
         learned_count: How many of the scored photos the model was trained on, as far as the data
             set or the run's `split.csv` say: about others, the scores say little then.
+        photos: The scored photos themselves, where they are at hand.
         known: float32 [photos], how likely each shows one of the classes at all; None where the
             model does not say.
         doubt: What the model says of doubtful answers, if it does.
@@ -78,6 +79,7 @@ class Evaluation:
     sources: tuple[str, ...]
     unknown_count: int
     learned_count: int
+    photos: LabelledPhotos | None = field(default=None, repr=False)
     known: metrics.Probabilities | None = None
     doubt: Doubt | None = None
     others: OtherPhotos | None = None
@@ -216,6 +218,7 @@ def evaluate_model(
         classes=classes,
         sources=photos.origins,
         unknown_count=photos.unknown_count,
+        photos=photos,
         learned_count=learned_count,
         known=known,
         doubt=classifier.metadata.doubt,

@@ -12,6 +12,8 @@ from keras_flowers.commands import train
 from keras_flowers.errors import UserError
 from keras_flowers.training import metrics
 from keras_flowers.training.config import ResolvedConfig, TrainConfig
+from keras_flowers.training.report import report
+from keras_flowers.training.report.report import RunReport
 from keras_flowers.training.result import TrainResult
 from keras_flowers.training.run_directory import Run
 
@@ -59,6 +61,24 @@ def test_list_of_what_was_left_out_is_named(
     assert train.main(["--output", str(tmp_path)]) == 0
     said = f"photos that were left out, and why: {tmp_path / 'left_out.csv'}\n"
     assert said in capsys.readouterr().out
+
+
+def test_report_is_written_of_the_finished_run(
+    trained: list[TrainConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def report_run(model: Path, **options: object) -> RunReport:
+        assert len(trained) == 1  # first it is trained
+        assert options == {"data_dir": "photos"}
+        return RunReport(findings=None, html=f"<h1>{model}</h1>")  # type: ignore[arg-type]
+
+    monkeypatch.setattr(report, "report_run", report_run)
+    assert train.main(["--report", "--data_dir", "photos", "--output", str(tmp_path)]) == 0
+    path = tmp_path / "report.html"
+    assert path.read_text(encoding="utf-8") == f"<h1>{tmp_path}</h1>"
+    assert f"report: {path}\nnext: " in capsys.readouterr().out
 
 
 def test_bad_option_is_refused_before_anything_is_done(trained: list[TrainConfig]) -> None:

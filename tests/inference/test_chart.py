@@ -265,6 +265,29 @@ def test_learning_curves_of_a_loss_that_is_no_number_are_drawn() -> None:
 # Confusion matrix.
 
 
+def test_reliability_diagrams_stand_side_by_side_with_a_point_for_each_range() -> None:
+    before = [(0.25, 0.5, 10), (0.75, 0.9, 90)]
+    figure = chart.draw_reliability([("Before", before), ("After", [(0.5, 0.5, 100)])])
+    left, right = figure.axes
+    np.testing.assert_allclose(left.collections[0].get_offsets(), [(0.25, 0.5), (0.75, 0.9)])
+    small, large = left.collections[0].get_sizes()
+    assert large > 4 * small
+    assert len(right.collections[0].get_offsets()) == 1
+    assert left.get_position().x1 < right.get_position().x0
+    svg = chart.svg_of(figure)
+    assert svg == chart.svg_of(figure)
+    assert "<svg" in svg
+
+
+def test_similar_photos_stand_in_rows_with_what_is_said_of_them() -> None:
+    photo = Image.new("RGB", (60, 40), "red")
+    captions = [f"0.{number}  rose $" for number in range(9, 4, -1)]
+    figure = chart.draw_similar(photo, [photo] * 5, captions)
+    assert len(figure.axes) == 6
+    assert [text.get_text() for text in figure.texts] == ["the photo", *captions]
+    assert len({round(axes.get_position().y0, 3) for axes in figure.axes}) == 2
+
+
 def test_confusion_matrix_shows_counts_and_the_share_of_the_row() -> None:
     matrix = np.array([[8, 2, 0], [0, 5, 5], [0, 0, 0]])
     figure = chart.draw_confusion_matrix(matrix, ["rose", "tulip", "never shown"])

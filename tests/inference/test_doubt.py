@@ -159,8 +159,14 @@ def test_doubt_travels_in_the_file_and_old_code_finds_a_name_for_each_output(
     assert metadata._read_archive(path)["labels.txt"].decode().splitlines()[-1] == NONE
 
 
-@pytest.mark.parametrize("labels", [("rose",), ("rose", "camellia")])
-def test_damaged_doubt_is_one_line(tmp_path: Path, labels: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (("rose",), "a group has classes that are not there"),
+        (("rose", "camellia"), f"the last class is 'camellia', not '{NONE}'"),
+    ],
+)
+def test_damaged_doubt_is_one_line(tmp_path: Path, labels: tuple[str, ...], reason: str) -> None:
     path = tmp_path / "x.tflite"
     groups = tuple(groups_of(["sweet william", "carnation"]))
     made = metadata.Metadata(labels, (32, 32), {}, Doubt(THRESHOLDS, groups))
@@ -172,5 +178,5 @@ def test_damaged_doubt_is_one_line(tmp_path: Path, labels: tuple[str, ...]) -> N
     with zipfile.ZipFile(path, "w") as archive:
         for name, text in members.items():
             archive.writestr(name, text)
-    with pytest.raises(UserError, match="is damaged .*export the model again"):
+    with pytest.raises(UserError, match=rf"is damaged \({reason}\); export the model again"):
         metadata.read_metadata(path)

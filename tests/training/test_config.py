@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_flowers.commands.train import parse_arguments
@@ -338,7 +338,6 @@ def test_a_file_that_is_no_config_is_refused(tmp_path: Path, content: str) -> No
         parse("--config", str(file))
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from([field.name for field in dataclasses.fields(TrainConfig)]),

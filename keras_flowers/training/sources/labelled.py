@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from keras_flowers.training.sources.inspection import FAST, Inspection
 from keras_flowers.training.sources.left_out import LeftOut
-from keras_flowers.training.sources.source import StoredPhotos, Subject
+from keras_flowers.training.sources.source import Read, StoredPhotos, Subject
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,20 @@ class LabelledPhotos:
         indexes = np.flatnonzero(wanted)
         return replace(self, count=len(indexes), records=_records(chosen, indexes))
 
+    def contents(self, rows: Sequence[int]) -> Iterator[tuple[int, Read]]:
+        """Some of the photos, ascending and each once, and what reads their bytes.
+
+        Args:
+            rows: Which of `count`, in any order.
+        """
+        wanted, start = np.unique(np.asarray(rows, np.intp)), 0
+        for part in self.parts:
+            here = wanted[(wanted >= start) & (wanted < start + len(part.numbers))]
+            reads = part.photos.contents(part.numbers[here - start].tolist())
+            for row, (_, read) in zip(here.tolist(), reads, strict=True):
+                yield row, read
+            start += len(part.numbers)
+
     def joined_with(self, other: LabelledPhotos) -> LabelledPhotos:
         """These photos, then those of another set of the same classes."""
         return label_photos(
@@ -133,6 +147,15 @@ class LabelledPhotos:
     def origins(self) -> tuple[str, ...]:
         """For each of `count` photos who took it or where it was found; see `Part.origins`."""
         return tuple(origin for part in self.parts for origin in part.origins)
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """What the data set calls each of `count` photos, wherever this machine keeps it."""
+        found: list[str] = []
+        for part in self.parts:
+            names = part.photos.names
+            found += [names[number] for number in part.numbers.tolist()]
+        return tuple(found)
 
     @functools.cached_property
     def subjects(self) -> tuple[Subject, ...]:

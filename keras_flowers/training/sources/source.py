@@ -49,6 +49,11 @@ class StoredPhotos(Protocol):
         ...
 
     @property
+    def names(self) -> Sequence[str]:
+        """What the data set calls each, on any machine."""
+        ...
+
+    @property
     def stamps(self) -> Sequence[str]:
         """A word for each that changes when its content does."""
         ...
@@ -129,6 +134,11 @@ class FilePhotos:
     groups: Sequence[str] | None = None
     origins: Sequence[str] | None = None
     subjects: Sequence[Subject] | None = None
+
+    @property
+    def names(self) -> Sequence[str]:
+        """As `StoredPhotos.names`: their paths."""
+        return self.places
 
     @property
     def stamps(self) -> list[str]:

@@ -96,6 +96,15 @@ class TfdsPhotos:
         ]
 
     @property
+    def names(self) -> list[str]:
+        """What the data set calls each photo; where it does not say, file and number in it."""
+        if "file_name" not in self.builder.info.features:
+            return [Path(place).name for place in self.places]
+        count = self.builder.info.splits[self.expression].num_examples
+        names = self._chosen(range(count)).map(lambda example: example["file_name"])
+        return [name.decode() for name in names.as_numpy_iterator()]
+
+    @property
     def stamps(self) -> list[str]:
         """Files and their times, with the place in them."""
         files = _files(Path(self.builder.data_path))
@@ -194,6 +203,14 @@ def check_available(dataset: str, data_dir: str | None = None) -> None:
     builder = _builder(dataset, data_dir)
     if not Path(builder.data_path).is_dir():
         check_reachable(builder, dataset)
+
+
+def is_at_hand(dataset: str, data_dir: str | None = None) -> bool:
+    """Whether `open_tfds` would find a data set on this machine, without a download."""
+    try:
+        return Path(_builder(dataset, data_dir).data_path).is_dir()
+    except UserError:
+        return False
 
 
 def is_prepared(folder: Path) -> bool:

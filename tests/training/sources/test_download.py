@@ -333,8 +333,8 @@ def test_demo_looks_for_no_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: list[tuple[str, int]]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config, demo = train.parse_arguments(["--demo", "--cache_dir", "cache"])
-    assert demo
+    config, extras = train.parse_arguments(["--demo", "--cache_dir", "cache"])
+    assert extras.demo
     from keras_flowers.training.synthetic import demo_config
 
     drawn = demo_config(config)
