@@ -231,7 +231,7 @@ def _do(run: RunFolder, plan: Plan, job: Job, options: argparse.Namespace) -> in
             before += run.count(number)
         else:
             left.append(number)
-    start = time.monotonic()
+    start: float | None = None if left else time.monotonic()
     try:
         if left:
             with _crew(job, options) as crew, _progress(plan, left) as show:
@@ -240,12 +240,12 @@ def _do(run: RunFolder, plan: Plan, job: Job, options: argparse.Namespace) -> in
                     count = run.write(part.number, table)
                     done += count
                     show(part.photos is None, count, before.failed + done.failed)
-    finally:  # also after Ctrl-C
+    finally:  # also after Ctrl-C, but not where no worker was to be had
         total = before + done
-        seconds = time.monotonic() - start
-        print(_summary(total, done, seconds, options), file=sys.stderr)
-    is_complete = all(run.is_done(number) for number in range(len(plan)))
-    print(_advice(run.path, is_complete), file=sys.stderr)
+        if start is not None:
+            is_complete = all(run.is_done(number) for number in range(len(plan)))
+            print(_summary(total, done, time.monotonic() - start, options), file=sys.stderr)
+            print(_advice(run.path, is_complete), file=sys.stderr)
     if total.photos and total.failed == total.photos:
         return EXIT_BAD_INPUT
     return EXIT_SOME_FAILED if total.failed else 0

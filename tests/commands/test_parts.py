@@ -207,6 +207,16 @@ def test_share_that_is_none_is_refused(
     assert "expected I/N, such as 1/4 to 4/4" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("package", "options"), [("pyarrow", []), ("ray", ["--engine", "ray"])])
+def test_package_that_is_not_installed_is_named(
+    run: Any, package: str, options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_photos(1)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=rf"needs the package {package}, .* \"\.\[scale\]\""):
+        run("photos", "--output", "a/", *options)
+
+
 # Deaths.
 
 

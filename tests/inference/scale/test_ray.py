@@ -29,7 +29,8 @@ pytest.importorskip("ray", reason="the engine ray needs the extra [scale]")
 pytest.importorskip("pyarrow")
 
 KILLED = int(os.environ.get("KERAS_FLOWERS_RAY_KILLS", "2"))
-PHOTOS, PHOTOS_OF_A_PART = 120, 10
+PHOTOS, PHOTOS_OF_A_PART, SECONDS = 120, 10, "0.05"
+"""How many photos, how many make a part, and how long each takes, so that a kill meets some."""
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def start(model: Path, home: Path) -> Any:
             **os.environ,
             "PYTHONPATH": python_path(home),
             "HOME": str(home),
-            "SECONDS_OF_A_PHOTO": "0.05",
+            "SECONDS_OF_A_PHOTO": SECONDS,
         },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
