@@ -12,7 +12,7 @@ import pytest
 
 from keras_flowers.commands.rows import Rows
 from keras_flowers.errors import UserError
-from keras_flowers.inference import metadata
+from keras_flowers.inference import doubt, metadata
 from keras_flowers.inference.bulk import Answer as Row
 from keras_flowers.inference.bulk import PhotoInput
 from keras_flowers.inference.classifier import Classifier
@@ -85,6 +85,14 @@ def test_page_has_the_same_deadly_genera() -> None:
     text = (Path(__file__).parents[2] / "page" / "src" / "deadly.ts").read_text()
     listed = text.split("new Set([")[1].split("]")[0]
     assert set(re.findall(r"'(\w+)'", listed)) == DEADLY_GENERA
+
+
+def test_page_says_things_from_the_same_shares_on() -> None:
+    text = (Path(__file__).parents[2] / "page" / "src" / "doubt.ts").read_text()
+    found = {
+        name: float(value) for name, value in re.findall(r"^const (\w+) = ([\d.]+);", text, re.M)
+    }
+    assert found == {"SECOND": doubt._SECOND, "GAIN": doubt.GAIN, "ALIKE": doubt._ALIKE}
 
 
 def test_deadly_class_of_ones_own_is_said_to_be_so() -> None:
