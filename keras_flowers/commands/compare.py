@@ -27,6 +27,7 @@ test. Whoever chooses a run by its score on test has no test any more.
 """
 
 _WIDTH = 100
+_MANY = 10  # times as many photos as there are: nobody has them
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -136,8 +137,8 @@ def in_words(pair: Pair) -> str:
         return f"{said}: it is more than chance (p = {pair.p:.2g}). Take {better}."
     said += f": it may be chance (p = {pair.p:.2g})."
     needed = pair.photos_to_tell
-    if needed is None:
-        return f"{said} Take the smaller or faster one."
+    if needed is None or needed > _MANY * pair.photos:
+        return f"{said} Take the smaller or faster one, or the one that knows more flowers."
     return (
         f"{said} Take the smaller or faster one, or compare them on more photos with --data: if "
         f"the difference is as it seems, it takes about {needed:,} to tell."
@@ -176,10 +177,8 @@ def _table(
     ]
 
     def line(first: str, cells: Sequence[str]) -> str:
-        cut = [
-            textwrap.shorten(printable(cell), room - 2, placeholder="...") or cell[: room - 2]
-            for cell in cells
-        ]
+        shown = [printable(cell) for cell in cells]
+        cut = [one if len(one) < room else f"{one[: room - 5]}..." for one in shown]
         widths = [min(width, room) for width in columns]
         padded = "".join(f"{one:<{width}}" for one, width in zip(cut, widths, strict=True))
         return f"{first:<{left}}{padded}".rstrip()

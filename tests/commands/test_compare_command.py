@@ -25,7 +25,8 @@ from keras_flowers.training.compare import Compared, Comparison, Pair, compare_r
         ((12, 18), 0.36, "36 of 100 such comparisons would show as large a difference: it may be"),
         # 30 of 1,000 differ, by 0.6 points: 4 * 0.03 / 0.006 ** 2.
         ((12, 18), 0.36, "if the difference is as it seems, it takes about 3,333 to tell."),
-        ((7, 7), 1.0, "it may be chance (p = 1). Take the smaller or faster one."),
+        ((20, 21), 1.0, "(p = 1). Take the smaller or faster one, or the one that knows more flow"),
+        ((7, 7), 1.0, "it may be chance (p = 1). Take the smaller or faster one, or the one"),
         ((0, 0), 1.0, "first and second are right about the same of 1,000 photos: take the small"),
     ],
 )
