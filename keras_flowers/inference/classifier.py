@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +24,7 @@ from keras_flowers.inference.image import (
     checked_pixels,
     read_pixels,
 )
-from keras_flowers.inference.metadata import Metadata, read_metadata
+from keras_flowers.inference.metadata import MODEL_FILE, Metadata, read_metadata
 from keras_flowers.inference.models import PredictFn, load_keras_file, load_saved_model, load_tflite
 from keras_flowers.inference.prediction import Prediction, Probabilities
 from keras_flowers.inference.scaling import Scale
@@ -366,7 +367,8 @@ def load_classifier(
     """Loads a classifier from a `.tflite` file, a `.keras` file or a SavedModel folder.
 
     Only the last two import TensorFlow. A run folder that training wrote stands for the
-    `model.keras` in it; of a folder with other models one is taken, and the log says which.
+    `model.keras` in it, where TensorFlow is installed; of a folder with other models one is taken,
+    and the log says which.
 
     Args:
         path: The model; None takes the one that ships with the package.
@@ -436,9 +438,9 @@ def _model_at(path: Path) -> Path:
         )
     if not path.is_dir() or (path / "saved_model.pb").is_file():
         return path
-    if (path / "model.keras").is_file():
-        return path / "model.keras"
     found = models_in(path)
+    if (path / MODEL_FILE) in found and (find_spec("tensorflow") or len(found) == 1):
+        return path / MODEL_FILE
     if not found:
         raise UserError(
             f"{path} is a folder without a model in it (no .tflite, .keras, saved_model.pb)"

@@ -29,6 +29,7 @@ from PIL import Image
 
 import keras_flowers
 from keras_flowers.errors import UserError
+from keras_flowers.inference import classifier as classifier_module
 from keras_flowers.inference import litert
 from keras_flowers.inference.ahead import PHOTOS_AT_A_TIME
 from keras_flowers.inference.classifier import Classifier, load_classifier, models_in
@@ -650,6 +651,15 @@ def test_model_in_a_folder_is_taken_and_said(
     with caplog.at_level("WARNING"):
         assert load_classifier(tmp_path).origin.path == tmp_path / "a_float32.tflite"
     assert f"uses {tmp_path / 'a_float32.tflite'}" in caplog.text
+
+
+def test_run_folder_needs_no_tensorflow_where_it_has_an_export(
+    colour_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(colour_model, tmp_path / "own_float16.tflite")
+    (tmp_path / "model.keras").touch()
+    monkeypatch.setattr(classifier_module, "find_spec", lambda name: None)
+    assert load_classifier(tmp_path).origin.path == tmp_path / "own_float16.tflite"
 
 
 def test_models_of_a_folder_come_with_those_first_that_need_no_tensorflow(tmp_path: Path) -> None:
