@@ -32,6 +32,9 @@ CONSTANTS = (
     "among 0.3, 1, 2 and 4",
     # An example.
     "of the answers given with 60 %, about 60 % should be right",
+    # What a cosine is, and a table that is near it.
+    *("1 for the same photo, near 0 for", "the first two of the table", "coordinates of section 9"),
+    *("as in section 1:", "from section 7 on"),
     # Names.
     *("et al. 2016", "as in section 7", "bias of section 5", "CC BY 2.0"),
     *("## 5. The head: 102 perceptrons", "(9448615838)", "answers are 0"),

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,9 @@ STEP_SIZE = 0.0005
 INK, FAINT, BEST, OTHER = "#22272e", "#6b7480", "#c2255c", "#a9b4c2"
 
 Array = npt.NDArray[np.floating[Any]]
+
+Project = Callable[[npt.NDArray[Any]], Array]
+"""Photos or their features [N, ...] -> rows [N, R] of length 1."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -226,6 +230,9 @@ def explain(photo: Path, folder: Path, label: str, output: Path) -> Said:
     )
     _save(_draw_softmax([labels[k] for k in top], logits[top], answer[top]), output / "softmax.png")
 
+    _explain_sigmoid(says, logits[top[0]], logits[top[1]], answer[top[0]], answer[top[1]])
+    _explain_similarity(says, run, model, pixels)
+
     says(
         "gives each flower 1/{}, which costs $\\ln {} = {:.3f}$.", classes, classes, np.log(classes)
     )
@@ -336,6 +343,111 @@ def _explain_pooling(says: Said, model: Any, batch: Array, features: Array) -> N
         100 * pooled[tenth].sum() / pooled.sum(),
         100 * features[tenth].sum() / features.sum(),
     )
+
+
+def _explain_sigmoid(
+    says: Said, logit: float, other: float, probability: float, probability_of_other: float
+) -> None:
+    sigmoid = 1 / (1 + np.exp(other - logit))
+    share = probability / (probability + probability_of_other)
+    np.testing.assert_allclose(sigmoid, share, atol=1e-5)  # as the page says
+    says(
+        "the difference of their logits is {:.3f} - {:.3f} = {:.3f}, and its sigmoid {:.2f} %.",
+        *(logit, other, logit - other, 100 * sigmoid),
+    )
+    says(
+        "{:.2f} / ({:.2f} + {:.2f}) = {:.2f} %.",
+        *(100 * one for one in (probability, probability, probability_of_other, share)),
+    )
+
+
+def _explain_similarity(says: Said, run: Run, model: Any, pixels: Pixels) -> None:
+    """Cosines of pixels, of features and of whitened features: what each of them finds alike."""
+    import keras
+
+    from keras_flowers.training import data
+    from keras_flowers.training.config import cache_folder
+    from keras_flowers.training.features import FeatureExtractor
+    from keras_flowers.training.model import FEATURES, OUTPUT, split_at
+    from keras_flowers.training.similarity import build_index
+    from keras_flowers.training.views import View
+
+    settings = run.settings
+    trunk, tail = split_at(model, FEATURES)
+    folder = cache_folder(settings["cache_dir"]) / "features"
+    extractor = FeatureExtractor(trunk, seed=settings["seed"], folder=folder, run=run.name)
+
+    def seen(photos: data.LabelledPhotos) -> tuple[Pixels, Array]:
+        """Pixels and features of all photos, in their order; training has kept the features."""
+        numbered = dataclasses.replace(photos, label_numbers=np.arange(photos.count))
+        found = extractor.features(numbered, [View.FULL])
+        batches = [batch for batch, _ in data.pixels(photos, pixels.shape[:2]).as_numpy_iterator()]
+        return np.concatenate(batches), np.asarray(found.views[0][:])[np.argsort(found.labels)]
+
+    train, test = (run.photos(settings[f"{split}_split"]) for split in ("train", "test"))
+    train_pixels, train_features = seen(train)
+    test_pixels, test_features = seen(test)
+    kernel, _ = tail.get_layer(OUTPUT).get_weights()
+    index = build_index(train, train_features, np.arange(train.count), kernel)
+    shown = np.stack([pixels, pixels[:, ::-1], np.roll(pixels, pixels.shape[1] // 4, axis=1)])
+    features = keras.Model(model.inputs[0], model.get_layer(FEATURES).output)(
+        shown.astype(np.float32), training=False
+    )
+    cosines, names, right = [], [], []
+    for project, of_shown, of_train, of_test in (
+        (_unit_pixels, shown, train_pixels, test_pixels),
+        (_unit, np.asarray(features), train_features, test_features),
+        (index.project, np.asarray(features), train_features, test_features),
+    ):
+        rows = project(of_shown)
+        asked = np.concatenate([of_shown[:1], of_test])
+        nearest, similarities = _nearest(project, asked, of_train)
+        found = train.label_numbers[nearest]
+        names.append(train.labels[found[0]])
+        cosines.append([*(rows @ rows[0]), similarities[0]])
+        right.append(100 * (found[1:] == test.label_numbers).mean())
+    lines = (
+        "itself",
+        "its mirror image",
+        "the photo moved by a quarter of its width",
+        "the training photo most like it",
+    )
+    says(
+        "\n".join(f"| {line} | {{:.3f}} | {{:.3f}} | {{:.3f}} |" for line in lines),
+        *np.transpose(cosines).ravel(),
+    )
+    says("| ... which shows | {} | {} | {} |", *names)
+    says(
+        "Of the {:,} test photos, the most similar of the {:,} training photos has the right name "
+        "for {:.1f} % by pixels, for {:.1f} % by features and for {:.1f} % by whitened features.",
+        *(test.count, train.count, *right),
+    )
+
+
+def _nearest(
+    project: Project, photos: npt.NDArray[Any], training: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.intp], Array]:
+    """For each photo the most similar training photo, and its cosine."""
+    nearest, similarities = np.zeros(len(photos), np.intp), np.full(len(photos), -2, np.float32)
+    # In pieces that fit into memory: of pixels, the large ones take 0.3 GB.
+    for start in range(0, len(training), 512):
+        rows = project(training[start : start + 512])
+        for first in range(0, len(photos), 64):
+            some = slice(first, first + 64)
+            cosines = project(photos[some]) @ rows.T
+            is_nearer = cosines.max(axis=1) > similarities[some]
+            nearest[some][is_nearer] = start + cosines.argmax(axis=1)[is_nearer]
+            similarities[some] = np.maximum(similarities[some], cosines.max(axis=1))
+    return nearest, similarities
+
+
+def _unit_pixels(photos: npt.NDArray[Any]) -> Array:
+    return _unit(photos.reshape(len(photos), -1) / np.float32(127.5) - 1)
+
+
+def _unit(rows: npt.NDArray[Any]) -> Array:
+    rows = rows.astype(np.float32)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def _explain_backpropagation(says: Said, tail: Any, features: Array, right: int) -> None:

@@ -363,6 +363,41 @@ def draw_reliability(diagrams: Sequence[tuple[str, Sequence[tuple[float, float, 
 
 
 @_default_style()
+def draw_coverage(points: Sequence[tuple[float, float, Mapping[str, float]]]) -> Figure:
+    """Draws accuracy against coverage: what is won by not answering what it is least sure of.
+
+    Args:
+        points: For each threshold the share of photos of the classes that get an answer, the share
+            of right ones among these, and for each kind of other photos the share that is named,
+            all 0..1.
+    """
+    figure = _new_figure(7.6, 3.9)
+    axes = figure.add_axes((0.1, 0.17, 0.56, 0.72))
+    _quiet_axes(axes)
+    answered = [coverage for coverage, *_ in points]
+    axes.plot(answered, [right for _, right, _ in points], color=_BEST, linewidth=2, label="right")
+    kinds = list(points[0][2]) if points else []
+    for kind, style in zip(kinds, ("-", "--", ":", "-.") * len(kinds), strict=False):
+        named = [others[kind] for *_, others in points]
+        label = drawable(f"named: {kind}").text
+        axes.plot(answered, named, color=_FAINT_INK, linewidth=1.5, linestyle=style, label=label)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(color=_RULE)
+    axes.set_xlabel("photos of its flowers that get an answer", color=_FAINT_INK, size=10)
+    legend = axes.legend(
+        frameon=False,
+        labelcolor=_INK,
+        prop={"family": FONT, "size": 10},
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1.0),
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return figure
+
+
+@_default_style()
 def draw_confusion_matrix(matrix: npt.NDArray[np.integer[Any]], labels: Sequence[str]) -> Figure:
     """Draws how often each flower (row) was given each name (column), as a share of its row.
 

@@ -19,6 +19,7 @@ from keras_flowers.system import available_cores
 from keras_flowers.training import metrics
 from keras_flowers.training.check.check import DataCheck
 from keras_flowers.training.check.sections import Most, as_section, sections_of
+from keras_flowers.training.evaluate import Evaluation
 from keras_flowers.training.history import comparable
 from keras_flowers.training.pages import (
     as_document,
@@ -31,6 +32,9 @@ from keras_flowers.training.report.findings import ConfusedPair, Findings, Mista
 
 _MOST: Final = Most(wrong=12, strangers=6, tiny=6, groups=6, in_a_group=4, lines=20)
 """A glance at the photos; `keras-flowers data` shows all of it."""
+
+_COVERAGES: Final = (1.0, 0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.5)
+"""The shares of known photos that get an answer, of which the table has a line each."""
 
 _STYLE: Final = """
 nav ol { columns: 2; padding-left: 1.4rem; max-width: 46rem; margin: .5rem 0 1rem; }
@@ -309,21 +313,79 @@ def _points(bins: Sequence[metrics.ReliabilityBin]) -> list[tuple[float, float, 
 
 def _doubt(findings: Findings) -> str:
     evaluation = findings.evaluation
-    confidence = evaluation.probabilities.max(axis=1)
-    right = metrics.top_k_correct(evaluation.probabilities, evaluation.classes, 1)
-    rows = []
-    for least in (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99):
-        answered = confidence >= least
-        rows.append(
-            (
-                f"{least:.0%}",
-                f"{(~answered).mean():.1%}",
-                f"{right[answered].mean():.1%}" if answered.any() else "",
-                f"{(answered & ~right).mean():.1%}",
-            )
+    doubt = evaluation.doubt
+    if doubt is None:
+        said = (
+            "<p>The model names whatever it is shown: nothing was fitted that tells when it does "
+            "not know. <code>keras-flowers doubt RUN</code> fits it.</p>"
         )
-    header = ("answers from", "refused", "right of the answers", "wrong of all")
-    return as_table(header, rows, range(4))
+    else:
+        limits = doubt.thresholds
+        said = (
+            f"<p>It says <i>none of these</i> below known = {limits.known:.3f}, gives a name alone "
+            f"from {limits.sure:.0%} on, and a genus or family from {limits.group:.0%} on.</p>"
+        )
+    return f"{said}{_answers(evaluation)}{_coverage(evaluation)}"
+
+
+def _answers(evaluation: Evaluation) -> str:
+    """What is said of each kind of photo."""
+    rows = [
+        (
+            as_text(one.kind),
+            f"{one.photos:,}",
+            *(
+                f"{count / one.photos:.1%}"
+                for count in (
+                    one.right_name,
+                    one.wrong_name,
+                    one.right_perhaps,
+                    one.wrong_perhaps,
+                    one.groups,
+                    one.refused,
+                )
+            ),
+        )
+        for one in evaluation.answers
+    ]
+    header = ("photos", "count", "right name", "wrong name", "right perhaps", "wrong perhaps")
+    table = as_table((*header, "genus or family", "refused"), rows, range(1, 8))
+    if evaluation.others is None:
+        table += (
+            "<p>No photos of other things were shown to it here: <code>--data</code> with photos "
+            "labelled <code>unknown</code> tells how many of them get a name.</p>"
+        )
+    return table
+
+
+def _coverage(evaluation: Evaluation) -> str:
+    """How often it is right, if answers below some confidence are refused."""
+    curve = evaluation.coverage
+    kinds = list(curve[0].others)
+    rows = [
+        (
+            f"{one.least:.1%}",
+            f"{1 - one.coverage:.1%}",
+            f"{one.accuracy:.1%}",
+            *(f"{1 - one.others[kind]:.1%}" for kind in kinds),
+        )
+        for share in _COVERAGES
+        # The curve goes down from 1 in hundredths.
+        for one in curve[round(100 * (1 - share)) :][:1]
+    ]
+    header = ["confidence from", "known photos refused", "right of the rest"]
+    header += [f"{as_text(kind)}: refused" for kind in kinds]
+    figure = chart.draw_coverage(
+        [(one.coverage, one.accuracy, one.others) for one in curve if one.coverage >= 0.2]
+    )
+    return (
+        "<h3>If it answered only when confident</h3><p>The confidence is the probability of the "
+        "first name"
+        + (", times <i>known</i>" if evaluation.known is not None else "")
+        + ". Each line is a threshold, and what it refuses.</p>"
+        + _chart(figure, "Accuracy of the answers against the share of photos that get one")
+        + as_table(header, rows, range(len(header)))
+    )
 
 
 def _pairs(findings: Findings) -> str:
