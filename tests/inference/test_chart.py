@@ -279,6 +279,16 @@ def test_reliability_diagrams_stand_side_by_side_with_a_point_for_each_range() -
     assert "<svg" in svg
 
 
+def test_accuracy_is_drawn_against_coverage_with_a_line_for_each_kind_of_other_photos() -> None:
+    points = [(1.0, 0.8, {"other $ flower": 0.9}), (0.5, 1.0, {"other $ flower": 0.1})]
+    (axes,) = chart.draw_coverage(points).axes
+    right, named = axes.get_lines()
+    np.testing.assert_array_equal(right.get_xydata(), [(1.0, 0.8), (0.5, 1.0)])
+    np.testing.assert_array_equal(named.get_xydata(), [(1.0, 0.9), (0.5, 0.1)])
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == ["right", "named: other $ flower"]
+
+
 def test_similar_photos_stand_in_rows_with_what_is_said_of_them() -> None:
     photo = Image.new("RGB", (60, 40), "red")
     captions = [f"0.{number}  rose $" for number in range(9, 4, -1)]

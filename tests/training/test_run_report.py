@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("tensorflow_datasets", reason="a report needs the extra [train]")
 
@@ -34,6 +35,7 @@ SECTIONS = (
     "files",
     "again",
 )
+OTHERS = 5  # photos that show nothing
 SWAPPED = 4  # photos of the first class under the name of the second, and the other way round
 
 
@@ -54,6 +56,10 @@ def folder(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path
         (place / name / f"{len(list((place / name).iterdir())):03}.jpg").write_bytes(data)
     first = place / labels[4]
     shutil.copy(next(first.iterdir()), first / "twice.jpg")
+    (place / "unknown").mkdir()
+    for number in range(OTHERS):
+        noise = np.random.default_rng(number).integers(0, 256, (70, 90, 3), np.uint8)
+        Image.fromarray(noise).save(place / "unknown" / f"{number}.png")
     return place
 
 
@@ -94,6 +100,19 @@ def test_mislabelled_photos_are_the_most_confident_mistakes(report: RunReport) -
         assert one.name in report.html
         assert all(photo.digest in findings.training_pictures for photo in one.nearest)
     assert sum(one.nearest[0].name == one.given for one in mistakes) >= SWAPPED
+
+
+def test_what_thresholds_refuse_is_told_of_known_and_unknown_photos(report: RunReport) -> None:
+    evaluation = report.findings.evaluation
+    known, others = evaluation.answers
+    assert (known.photos, others.photos) == (evaluation.scores.photos, OTHERS)
+    text = report.html[report.html.index('id="doubt"') : report.html.index('id="confused"')]
+    assert f"<td>{others.kind}</td>" in text
+    assert f'<th scope="col" class="number">{others.kind}: refused</th>' in text
+    half = evaluation.coverage[50]
+    refused = (f"{half.least:.1%}", f"{1 - half.coverage:.1%}", f"{half.accuracy:.1%}")
+    for one in (*refused, f"{1 - half.others[others.kind]:.1%}"):
+        assert f'<td class="number">{one}</td>' in text
 
 
 def test_what_is_said_of_the_photos_is_what_the_data_check_finds(report: RunReport) -> None:
