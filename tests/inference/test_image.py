@@ -470,6 +470,7 @@ def test_named_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
 def test_photos_beyond_the_limits_are_refused_before_they_are_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert (image.MAX_PIXELS, image.MAX_DECODED_PIXELS) == (120_000_000, 64_000_000)
     data = encode(quarters(400, 300), "JPEG")
     monkeypatch.setattr(image, "MAX_DECODED_PIXELS", 40_000)
     with pytest.raises(UserError, match="400 x 300 pixels"):
