@@ -358,7 +358,7 @@ def test_doubt_is_fitted_again_with_more_photos_and_a_taxonomy(
 
 
 def test_doubt_of_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no finished run; expected one of keras-flowers train"):
+    with pytest.raises(UserError, match="expected a .keras model or the folder of a finished run"):
         doubt_command.main([str(tmp_path)])
 
 
