@@ -22,6 +22,50 @@ WeightedBatch: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray
 """The same with how much each row counts: float32 [B], 1 on average over all rows."""
 
 
+class SomeRows:
+    """Some rows of others [N, ...], read when they are asked for.
+
+    Args:
+        rows: The others.
+        numbers: int [M], which of them.
+    """
+
+    def __init__(
+        self, rows: npt.NDArray[Any] | Rows, numbers: npt.NDArray[np.integer[Any]]
+    ) -> None:
+        self._rows, self._numbers = rows, numbers
+        self.shape: tuple[int, ...] = (len(numbers), *rows.shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.asarray(self._rows[self._numbers[rows]])
+
+
+class MappedRows:
+    """Rows [N, ...] of which each is changed when it is read.
+
+    Args:
+        rows: As they are.
+        change: rows [n, ...] -> rows of the same shape.
+    """
+
+    def __init__(
+        self,
+        rows: npt.NDArray[Any] | Rows,
+        change: Callable[[npt.NDArray[Any]], npt.NDArray[Any]],
+    ) -> None:
+        self._rows, self._change = rows, change
+        self.shape: tuple[int, ...] = rows.shape
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return self._change(self._rows[rows])
+
+
 @dataclass(frozen=True)
 class CachedFeatures:
     """What the frozen part gave for a split.
@@ -35,8 +79,17 @@ class CachedFeatures:
 
     views: Sequence[npt.NDArray[np.float16] | Rows]
     labels: npt.NDArray[np.int64]
-    targets: Sequence[npt.NDArray[np.floating[Any]]] | None = None
+    targets: Sequence[npt.NDArray[np.floating[Any]] | Rows] | None = None
     weights: npt.NDArray[np.float32] | None = None
+
+    def some(self, photos: npt.NDArray[np.integer[Any]]) -> CachedFeatures:
+        """Those of some photos, by their numbers; the rows stay where they are."""
+        return CachedFeatures(
+            [SomeRows(view, photos) for view in self.views],
+            self.labels[photos],
+            None if self.targets is None else [SomeRows(one, photos) for one in self.targets],
+            None if self.weights is None else self.weights[photos],
+        )
 
     def counted(self, photos: slice | npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float32]:
         """How much each of some photos counts: float32 [n]."""

@@ -62,6 +62,7 @@ COLUMNS = 8
 _FOLDS = 3
 _VIEWS = (View.FULL, View.FLIPPED, View.random(0), View.random(1))  # of what the heads learn
 _PULL = 0.01  # of the columns to 0, in whitened coordinates; chosen across train.csv's sources
+_MOST_PHOTOS = 10_000  # of each kind; more make it no better, and are not held in memory
 _FEW_UNKNOWN = 50  # photos say nothing about sources
 _LARGE_SOURCE = 0.25  # a source with more than this share of the photos is divided photo by photo
 _DRAWN_WEIGHT = 0.1  # of all drawings together, as a share of the photos labelled unknown
@@ -124,14 +125,14 @@ def fit_known(
     drawings = _Seen(drawn, drawn @ kernel + bias, np.full(len(drawn), -1))
     few = splits.unknown is not None and splits.unknown.count < _FEW_UNKNOWN
     if splits.unknown is not None and (validation is None or not few):
-        train = extractor.features(splits.train, _VIEWS)
-        unknown = extractor.features(splits.unknown, [View.FULL])
+        train = _at_most(extractor.features(splits.train, _VIEWS))
+        unknown = _at_most(extractor.features(splits.unknown, [View.FULL]))
         score = _fit_across_sources(
             tail, train, splits, drawings, _rows(unknown), config, checkpoints
         )
     else:
         assert validation is not None
-        train = extractor.features(splits.train, [View.FULL])
+        train = _at_most(extractor.features(splits.train, [View.FULL]))
         seen = _seen(splits.unknown, extractor, kernel, bias)
         if seen is not None:
             drawings = _Seen(
@@ -180,9 +181,20 @@ def _seen(
 ) -> _Seen | None:
     if photos is None:
         return None
-    cached = extractor.features(photos, [View.FULL])
+    cached = _at_most(extractor.features(photos, [View.FULL]))
     rows = _rows(cached)
     return _Seen(rows, rows @ kernel + bias, cached.labels)
+
+
+def _at_most(cached: CachedFeatures) -> CachedFeatures:
+    """As many photos as a score needs, which are held in memory here."""
+    spread = _spread_over(cached.count())
+    return cached if len(spread) == cached.count() else cached.some(spread)
+
+
+def _spread_over(count: int) -> npt.NDArray[np.intp]:
+    """The numbers of at most `_MOST_PHOTOS` photos, evenly spread: any, in the cache's order."""
+    return np.arange(0, count, max(-(-count // _MOST_PHOTOS), 1))
 
 
 def _rows(cached: CachedFeatures) -> Array:
@@ -287,9 +299,7 @@ def _loudness(logits: Array) -> float:
 
 
 def _only(cached: CachedFeatures, rows: npt.NDArray[np.bool_]) -> CachedFeatures:
-    return CachedFeatures(
-        [np.asarray(view[:], np.float16)[rows] for view in cached.views], cached.labels[rows]
-    )
+    return cached.some(np.flatnonzero(rows))
 
 
 def _train_head(
@@ -303,6 +313,7 @@ def _train_head(
 def _origins(photos: LabelledPhotos) -> tuple[list[str], list[str]]:
     """Where each photo comes from, and what tells it from others, in the order of features."""
     order = stored_order(photos)
+    order = order[_spread_over(len(order))]
     digests = [digest.decode() for digest in photos.digests[order].tolist()]
     return [photos.origins[number] for number in order.tolist()], digests
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from keras_flowers.errors import UserError
 from keras_flowers.training import data
-from keras_flowers.training.batches import StreamedPhotos
+from keras_flowers.training.batches import MappedRows, StreamedPhotos
 from keras_flowers.training.config import TrainConfig
 from keras_flowers.training.data import LabelledPhotos
 from keras_flowers.training.devices import gpus, trained_on_all
@@ -159,7 +159,7 @@ def fine_tune(
         cached = extractor.features(train, views, mixup=mixup)
         if teacher is not None:
             answers = extractor_of(teacher).features(train, views, mixup=mixup)
-            targets = [softened(one[:]) for one in answers.views]
+            targets = [MappedRows(one, softened) for one in answers.views]
             cached = dataclasses.replace(cached, targets=targets)
         to_learn = cached
         if validation is not None:

@@ -15,15 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
 from keras_flowers.errors import UserError
-from keras_flowers.training.batches import CachedFeatures
-from keras_flowers.training.feature_cache import Rows
+from keras_flowers.training.batches import CachedFeatures, MappedRows
 
 Array: TypeAlias = npt.NDArray[np.float32]
 
@@ -49,7 +48,7 @@ class Whitening:
 
     def apply(self, features: CachedFeatures) -> CachedFeatures:
         """The features in the new coordinates: in memory, where they have room in `_MOST_BYTES`."""
-        whitened = [_WhitenedRows(self, view) for view in features.views]
+        whitened = [MappedRows(view, self._whiten) for view in features.views]
         if sum(2 * int(np.prod(rows.shape)) for rows in whitened) > _MOST_BYTES:
             return replace(features, views=whitened)
         held = [np.empty(rows.shape, np.float16) for rows in whitened]
@@ -57,6 +56,13 @@ class Whitening:
             for piece in _pieces(len(rows)):
                 array[piece] = rows[piece]
         return replace(features, views=held)
+
+    def _whiten(self, rows: npt.NDArray[np.float16]) -> npt.NDArray[np.float16]:
+        columns = (np.asarray(rows, np.float32) - self.centre).T
+        # The half of the matrix that is zero costs nothing this way.
+        product = linalg.blas.strmm(1.0, self.matrix, columns, lower=1, overwrite_b=1)
+        whitened: npt.NDArray[np.float16] = product.T.astype(np.float16)
+        return whitened
 
     def fold(self, kernel: Array, bias: Array) -> tuple[Array, Array]:
         """The dense layer on x that is the dense layer (`kernel` [D, C], `bias` [C]) on z."""
@@ -67,24 +73,6 @@ class Whitening:
         """The dense layer on z that is the dense layer (`kernel` [D, C], `bias` [C]) on x."""
         unfolded = linalg.solve_triangular(self.matrix, kernel, trans="T", lower=True)
         return unfolded, bias + self.centre @ kernel
-
-
-class _WhitenedRows:
-    """Rows [N, D] of which each is whitened when it is read."""
-
-    def __init__(self, whitening: Whitening, rows: npt.NDArray[np.float16] | Rows) -> None:
-        self._whitening, self._rows = whitening, rows
-        self.shape: tuple[int, ...] = rows.shape
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice | npt.NDArray[Any]) -> npt.NDArray[np.float16]:
-        columns = (np.asarray(self._rows[rows], np.float32) - self._whitening.centre).T
-        # The half of the matrix that is zero costs nothing this way.
-        product = linalg.blas.strmm(1.0, self._whitening.matrix, columns, lower=1, overwrite_b=1)
-        whitened: npt.NDArray[np.float16] = product.T.astype(np.float16)
-        return whitened
 
 
 class Moments(NamedTuple):
