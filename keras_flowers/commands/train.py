@@ -45,6 +45,8 @@ EXAMPLES = """examples:
       keras-flowers train --base EfficientNetB0 --output saved_models/teacher
       keras-flowers train --fine_tune block_6_project_BN \\
           --teacher saved_models/teacher --output saved_models/student
+  the frozen base run over a million photos by a cluster that sees them at the same path
+      keras-flowers train --data /archive --engine ray --ray_address auto
 
 A run that was interrupted goes on when the same command is given again.
 """
@@ -186,7 +188,7 @@ def _is_trained(config: TrainConfig, run: Run, demo: bool) -> bool:
     if config.overwrite or not run.is_finished:
         return False
     # What changes nothing in the model, and what the demonstration chooses itself.
-    free = {"overwrite", "export", "output", "cache_dir"}
+    free = {"overwrite", "export", "output", "cache_dir", "engine", "ray_address", "worker_cores"}
     free |= {"dataset", "data_dir", "base"} if demo else set()
     made = {"temperature": run.metrics.get("temperature"), **run.settings}
     asked = dataclasses.asdict(config)

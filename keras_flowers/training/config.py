@@ -15,12 +15,13 @@ from keras_flowers.inference.metadata import MODEL_FILE
 from keras_flowers.training.bases import BASES, file_of_base, find_base
 from keras_flowers.training.views import LARGEST_SEED, View
 
-DATA, NETWORK, LEARNING, FINE_TUNING, PLACES = (
+DATA, NETWORK, LEARNING, FINE_TUNING, PLACES, WORKERS = (
     "data",
     "network",
     "learning",
     "fine-tuning",
     "where things go",
+    "on many machines (needs the extra [scale])",
 )
 """The groups in which `--help` shows the options."""
 
@@ -219,6 +220,27 @@ class TrainConfig:
     export: bool = _option(
         False, PLACES, "", "also write and verify the SavedModel and the TFLite files"
     )
+    engine: str | None = _option(
+        None,
+        WORKERS,
+        "ray",
+        "ray: its workers, on this machine or on a cluster, run the frozen base over the photos; "
+        "they find the photos where this machine does, and the model is the same as without",
+    )
+    ray_address: str | None = _option(
+        None,
+        WORKERS,
+        "HOST:PORT",
+        "the cluster, or auto for the one that this machine is part of (default: this machine "
+        "alone)",
+    )
+    worker_cores: int | None = _option(
+        None,
+        WORKERS,
+        "N",
+        "how many cores a worker uses, which takes 1 GB for itself (default: 4, or as many as "
+        "there are here)",
+    )
 
     def __post_init__(self) -> None:
         most_views = View.RANDOM_COUNT
@@ -248,12 +270,21 @@ class TrainConfig:
                 "more than 0, less than 100",
             ),
             ("distillation_temperature", self.distillation_temperature >= 1, "1 or more"),
+            (
+                "worker_cores",
+                self.worker_cores is None or 1 <= self.worker_cores <= 1024,
+                "1 to 1024",
+            ),
             ("seed", 0 <= self.seed <= LARGEST_SEED, f"0 to {LARGEST_SEED}"),
         )
         for name, holds, expected in checks:
             value = getattr(self, name)
             if not holds or (isinstance(value, float) and not math.isfinite(value)):
                 raise UserError(f"--{name}: expected {expected}, got {value}")
+        if self.engine not in (None, "ray"):
+            raise UserError(f"--engine: expected ray, got {self.engine}")
+        if self.engine is None and (self.ray_address or self.worker_cores):
+            raise UserError("--ray_address and --worker_cores are for --engine ray; add it")
         if self.teacher and self.fine_tune is None:
             raise UserError("--teacher teaches fine-tuning; add --fine_tune LAYER, or all")
         if (self.label_map or self.category_names or self.strict) and not self.data:
@@ -338,9 +369,9 @@ def load_settings(path: Path) -> dict[str, Any]:
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
         raise UserError(f'{path} has no "settings"; expected the config.json of a run')
-    # Permission to replace a model is given anew for each run. Earlier versions wrote whether the
-    # run was the demo, beside the data set and the base that the demo chose.
-    dropped = ("overwrite", "demo")
+    # Permission to replace a model is given anew for each run, and so is who does the work. Earlier
+    # versions wrote whether the run was the demo, beside the data set and the base that it chose.
+    dropped = ("overwrite", "engine", "ray_address", "worker_cores", "demo")
     settings = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in content["settings"].items()

@@ -127,6 +127,7 @@ def pixels_of_views(
     batch_size: int = 64,
     mixup: bool = False,
     order: int | None = None,
+    threads: int | None = None,
 ) -> tf.data.Dataset:
     """Some views of each photo, which is decoded once for all of them; otherwise as `pixels`.
 
@@ -141,6 +142,7 @@ def pixels_of_views(
         mixup: Whether most photos have the same views of another photo laid over them (mixup,
             Zhang et al. 2018, but for the label, which stays that of the first).
         order: Seed of another order than the stored one.
+        threads: How many decode; None: one for each core.
 
     Returns:
         tf.data of (uint8 [B, V, height, width, 3] 0..255 RGB, int64 [B] labels).
@@ -185,7 +187,9 @@ def pixels_of_views(
     early.experimental_warm_start = True  # decodes as soon as there is an iterator
     return (
         records.map(
-            read_two if mixup else read, num_parallel_calls=available_cores(), deterministic=True
+            read_two if mixup else read,
+            num_parallel_calls=threads or available_cores(),
+            deterministic=True,
         )
         .batch(batch_size)
         .prefetch(2)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ import numpy.typing as npt
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference.litert import LiteRTModel
+from keras_flowers.inference.scale.ray_workers import Crew
+from keras_flowers.inference.scale.work import do_all
 from keras_flowers.progress import progress_bar
 from keras_flowers.system import available_cores
 from keras_flowers.training import data, tflite
@@ -27,6 +29,7 @@ from keras_flowers.training.batches import CachedFeatures, PredictFn
 from keras_flowers.training.data import LabelledPhotos
 from keras_flowers.training.devices import gpus, run_on_all
 from keras_flowers.training.feature_cache import FeatureCache, Key, photos_of_a_piece, pieces
+from keras_flowers.training.feature_worker import FeatureTask
 from keras_flowers.training.views import View
 
 _logger = logging.getLogger(__name__)
@@ -46,15 +49,26 @@ class FeatureExtractor:
         seed: Of the random views.
         folder: Where the features are cached.
         run: What the run is called that they are for, which the list of the cache shows.
+        crew: Gives the workers that run it, on other cores or machines; None: this process does.
     """
 
-    def __init__(self, trunk: keras.Model, *, seed: int, folder: Path, run: str = "") -> None:
+    def __init__(
+        self,
+        trunk: keras.Model,
+        *,
+        seed: int,
+        folder: Path,
+        run: str = "",
+        crew: Callable[[], Crew] | None = None,
+    ) -> None:
         self._trunk = trunk
         self._size = (trunk.input_shape[1], trunk.input_shape[2])
         self._digest = digest_of(trunk)
         self._seed = seed
         self._run_name = run
         self._cache = FeatureCache(folder)
+        self._crew = crew
+        self._shared: Callable[[], bytes] | None = None
 
     @functools.cached_property
     def _engine(self) -> tuple[PredictFn, str]:
@@ -155,10 +169,16 @@ class FeatureExtractor:
         with self._bar(photos, total) as bar:
             for views, wanted in passes:
                 groups = list(pieces(wanted, size))
-                batches = self._passed(photos.only(wanted), views, mixup, bar)
-                parts = _regrouped(batches, [len(group) for group in groups])
-                for group, (rows, labels) in zip(groups, parts, strict=True):
+                # What is laid over a photo may be any other: no work for who has some of them.
+                if self._crew is not None and not mixup:
+                    computed = self._by_workers(self._crew(), photos, views, groups, bar)
+                else:
+                    batches = self._passed(photos.only(wanted), views, mixup, bar)
+                    parts = _regrouped(batches, [len(group) for group in groups])
+                    computed = zip(groups, (rows for rows, _ in parts), strict=True)
+                for group, rows in computed:
                     of_piece = [names[number] for number in group]
+                    labels = photos.label_numbers[group]
                     for place, view in enumerate(views):
                         self._cache.write(keys[view], of_piece, rows[:, place], labels, about)
 
@@ -169,26 +189,93 @@ class FeatureExtractor:
         self, photos: LabelledPhotos, views: Sequence[int], mixup: bool, bar: Any
     ) -> Iterator[tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]]]:
         """Features float16 [B, V, ...] and labels int64 [B] of V views, in stored order."""
-        batches = data.pixels_of_views(
-            photos,
-            self._size,
-            views,
-            seed=self._seed,
-            batch_size=photos_at_a_time(self._size, len(views)),
-            mixup=mixup,
-        ).as_numpy_iterator()  # decodes while the engine is being made
-        run, engine = self._engine
-        bar.set_description(f"{photos.split}: features through {engine}", refresh=False)
-        for batch, labels in batches:
-            pictures = batch.reshape(-1, *batch.shape[2:])
-            features = np.asarray(run(pictures)).astype(np.float16)
-            if not np.isfinite(features).all():
-                raise UserError(
-                    "the base gives features that are not finite numbers; expected moderate values "
-                    "for pixels 0..255: check --base"
-                )
-            yield features.reshape(*batch.shape[:2], *features.shape[1:]), labels
-            bar.update(len(pictures))
+
+        def engine() -> PredictFn:
+            run, name = self._engine
+            bar.set_description(f"{photos.split}: features through {name}", refresh=False)
+            return run
+
+        for features, labels in run_views(
+            photos, views, self._size, engine, seed=self._seed, mixup=mixup
+        ):
+            yield features, labels
+            bar.update(len(labels) * len(views))
+
+    def _by_workers(
+        self,
+        crew: Crew,
+        photos: LabelledPhotos,
+        views: Sequence[int],
+        groups: Sequence[npt.NDArray[np.intp]],
+        bar: Any,
+    ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.float16]]]:
+        """Groups of photos with their features float16 [B, V, ...], as workers are done."""
+        if self._shared is None:
+            self._shared = crew.share(tflite.convert(self._trunk))
+        network = self._shared
+        tasks = (
+            FeatureTask(
+                number,
+                network,
+                self._digest,
+                tuple(part.alone() for part in photos.parts_of(group)),
+                tuple(views),
+                self._seed,
+            )
+            for number, group in enumerate(groups)
+        )
+        bar.set_description(f"{photos.split}: features through {crew.workers} workers of Ray")
+        for task, rows in do_all(tasks, crew.new_worker, crew.workers):
+            group = groups[task.number]
+            if len(rows) != len(group):
+                raise _other_count(len(rows), len(group))
+            yield group, rows
+            bar.update(len(group) * len(views))
+
+
+def run_views(
+    photos: LabelledPhotos,
+    views: Sequence[int],
+    size: tuple[int, int],
+    engine: Callable[[], PredictFn],
+    *,
+    seed: int,
+    mixup: bool = False,
+    threads: int | None = None,
+) -> Iterator[tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]]]:
+    """Features float16 [B, V, ...] and labels int64 [B] of V views, in stored order.
+
+    Args:
+        photos: As `data.pixels_of_views` takes them, and the other settings too.
+        views: Which views.
+        size: Height and width of the network's input.
+        engine: Gives what makes pixels uint8 [N, H, W, 3] to features [N, ...].
+        seed: Of the random views.
+        mixup: Whether other photos are laid over them.
+        threads: How many decode; None: one for each core.
+
+    Raises:
+        UserError: A feature is not a finite number.
+    """
+    batches = data.pixels_of_views(
+        photos,
+        size,
+        views,
+        seed=seed,
+        batch_size=photos_at_a_time(size, len(views)),
+        mixup=mixup,
+        threads=threads,
+    ).as_numpy_iterator()  # decodes while the engine is being made
+    run = engine()
+    for batch, labels in batches:
+        pictures = batch.reshape(-1, *batch.shape[2:])
+        features = np.asarray(run(pictures)).astype(np.float16)
+        if not np.isfinite(features).all():
+            raise UserError(
+                "the base gives features that are not finite numbers; expected moderate values "
+                "for pixels 0..255: check --base"
+            )
+        yield features.reshape(*batch.shape[:2], *features.shape[1:]), labels
 
 
 def photos_at_a_time(size: tuple[int, int], views: int) -> int:
@@ -270,6 +357,8 @@ def _regrouped(
         done, held = done + size, held - size
     done += held + sum(len(rest) for _, rest in batches)
     if done != sum(sizes):
-        raise UserError(
-            f"the data set has {done} photos but promised {sum(sizes)}; prepare it again"
-        )
+        raise _other_count(done, sum(sizes))
+
+
+def _other_count(found: int, promised: int) -> UserError:
+    return UserError(f"the data set has {found} photos but promised {promised}; prepare it again")

@@ -58,7 +58,7 @@ def refit_doubt(
         if value is not None:
             settings[name] = value
     config = from_settings(settings)
-    with exclusive_lock(run.folder):
+    with exclusive_lock(run.folder), extractors(config) as extractor_of:
         splits = open_splits(config, run)
         if splits.train.labels != run.metadata.labels:
             raise UserError(
@@ -78,7 +78,7 @@ def refit_doubt(
             unknown = more if splits.unknown is None else splits.unknown.joined_with(more)
             splits = splits._replace(unknown=unknown)
         model = without_known(run.load_model())
-        extractor = extractors(config)(split_at(model, FEATURES)[0])
+        extractor = extractor_of(split_at(model, FEATURES)[0])
         model, doubt = add_doubt(config, splits, model, extractor, run)
         if doubt is None:
             raise UserError(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,7 @@ from keras_flowers.errors import UserError
 from keras_flowers.files import exclusive_lock
 from keras_flowers.inference.doubt import Doubt, groups_of, is_deadly
 from keras_flowers.inference.metadata import MODEL_FILE
-from keras_flowers.system import import_tensorflow
+from keras_flowers.system import available_cores, import_tensorflow
 from keras_flowers.training.bases import BASES, file_of_base
 from keras_flowers.training.config import ResolvedConfig, TrainConfig
 from keras_flowers.training.feature_cache import FeatureCache
@@ -29,6 +30,7 @@ from keras_flowers.training.views import View
 if TYPE_CHECKING:
     import keras
 
+    from keras_flowers.inference.scale.ray_workers import Crew
     from keras_flowers.training.batches import CachedFeatures
     from keras_flowers.training.data import LabelledPhotos
     from keras_flowers.training.features import FeatureExtractor
@@ -74,11 +76,16 @@ def train_model(config: TrainConfig) -> TrainResult:
     sources = [*(config.data or [f"tfds:{config.dataset}"]), *config.validation_data]
     check_available(sources, config.data_dir)
     import_tensorflow()  # before a folder is made, since it may not be installed
-    with exclusive_lock(run.folder):
-        return _train(config, run, begun)
+    with exclusive_lock(run.folder), extractors(config) as extractor_of:
+        return _train(config, run, begun, extractor_of)
 
 
-def _train(config: TrainConfig, run: Run, begun: Run | None) -> TrainResult:
+def _train(
+    config: TrainConfig,
+    run: Run,
+    begun: Run | None,
+    extractor_of: Callable[[keras.Model], FeatureExtractor],
+) -> TrainResult:
     import tensorflow as tf
 
     from keras_flowers.training.model import FEATURES, split_at
@@ -94,7 +101,6 @@ def _train(config: TrainConfig, run: Run, begun: Run | None) -> TrainResult:
     resolved = _resolve(config, splits, start)
     teacher = _load_teacher(resolved, splits)
     model = _build(resolved, splits, start)
-    extractor_of = extractors(config)
     extractor = extractor_of(split_at(model, FEATURES)[0])
     history: History = []
     validation = None
@@ -289,13 +295,44 @@ def _tuned_base(base: str) -> Run | None:
     return run if run.metadata.provenance.get("fine_tune") else None
 
 
-def extractors(config: TrainConfig) -> Callable[[keras.Model], FeatureExtractor]:
-    """Makes a feature extractor of any frozen network."""
+@contextlib.contextmanager
+def extractors(config: TrainConfig) -> Iterator[Callable[[keras.Model], FeatureExtractor]]:
+    """What makes a feature extractor of any frozen network, with the workers that it asks for."""
     from keras_flowers.training.features import FeatureExtractor
 
     folder = config.cache_folder / "features"
     run = config.run_dir.resolve().name  # of "." too
-    return functools.partial(FeatureExtractor, seed=config.seed, folder=folder, run=run)
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache  # at the first feature that is not cached
+        def crew() -> Crew:
+            from keras_flowers.training.feature_worker import KeptWorkers
+
+            crew = stack.enter_context(_workers(config))
+            return crew._replace(new_worker=KeptWorkers(crew.new_worker))
+
+        yield functools.partial(
+            FeatureExtractor,
+            seed=config.seed,
+            folder=folder,
+            run=run,
+            crew=None if config.engine is None else crew,
+        )
+
+
+def _workers(config: TrainConfig) -> contextlib.AbstractContextManager[Crew]:
+    """The workers that Ray starts."""
+    from keras_flowers.inference.scale.ray_workers import ray_workers
+    from keras_flowers.training.feature_worker import start_worker
+
+    cores = config.worker_cores or min(available_cores(), 4)
+    return ray_workers(
+        functools.partial(start_worker, cores),
+        address=config.ray_address,
+        workers=None,
+        cores=cores,
+        memory_mb=None,
+    )
 
 
 def _features(config: ResolvedConfig, splits: Splits, extractor: FeatureExtractor) -> _Head:

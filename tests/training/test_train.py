@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import pickle
 import shutil
 import subprocess
 import zipfile
@@ -27,11 +28,13 @@ from keras_flowers.export.export import export_model
 from keras_flowers.files import exclusive_lock
 from keras_flowers.inference.classifier import load_classifier
 from keras_flowers.inference.metadata import read_metadata
+from keras_flowers.inference.scale.ray_workers import Crew
 from keras_flowers.training import data, synthetic, tf_image, train
 from keras_flowers.training.batches import CachedFeatures
-from keras_flowers.training.config import ResolvedConfig, TrainConfig
+from keras_flowers.training.config import ResolvedConfig, TrainConfig, load_settings
 from keras_flowers.training.evaluate import predict_dataset
 from keras_flowers.training.feature_cache import FeatureCache, NpyRows
+from keras_flowers.training.feature_worker import make_worker
 from keras_flowers.training.features import FeatureExtractor
 from keras_flowers.training.fit import FitSettings, fit, predict_all
 from keras_flowers.training.history import comparable
@@ -372,6 +375,64 @@ def test_interruption_loses_no_more_than_a_piece(
     for one, other in zip(found.views, whole.views, strict=True):
         np.testing.assert_array_equal(one[:], other[:])
     np.testing.assert_array_equal(found.labels, whole.labels)
+
+
+class HereAsElsewhere:
+    """A worker that gets what another process would get."""
+
+    def __init__(self) -> None:
+        self._do = make_worker(cores=2)
+
+    def call(self, task: Any, careful: bool) -> Any:
+        return self._do(pickle.loads(pickle.dumps(task)), careful)
+
+    def close(self) -> None:
+        pass
+
+
+def test_workers_elsewhere_give_the_same_pieces(
+    parts: tuple, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, trunk, _, _, _ = parts
+    photos = data.load_photos(synthetic.DATASET, "test[10:50]+validation", config.cache_dir)
+    views = [View.FULL, View.random(0), View.field(0)]
+    monkeypatch.setattr("keras_flowers.training.feature_cache._PIECE_PHOTOS", 48)
+    crew = Crew(HereAsElsewhere, 2)
+    options: dict[str, Any] = {"seed": 0, "run": "a run"}
+    FeatureExtractor(trunk, folder=tmp_path / "here", **options).features(photos, views)
+    elsewhere = FeatureExtractor(trunk, folder=tmp_path / "elsewhere", crew=lambda: crew, **options)
+    elsewhere.__dict__["_engine"] = None  # this process has nothing to run
+    elsewhere.features(photos, views)
+    here, there = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        for name in ("here", "elsewhere")
+    )
+    assert len(here) == 2 * 3 * 3  # arrays and what says what they hold, views, pieces
+    assert here == there
+
+
+def test_ray_gives_the_same_features_and_the_same_model(
+    run: Path, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray", reason="needs the extra [scale]")
+    asked = dataclasses.replace(
+        config, cache_dir=str(tmp_path), output=str(tmp_path / "run"), engine="ray", worker_cores=1
+    )
+    train.train_model(asked)
+    assert "features through" in capsys.readouterr().err
+    one, other = (
+        {path.name: path.read_bytes() for path in (Path(cache) / "features").glob("*.npy")}
+        for cache in (config.cache_dir, tmp_path)
+    )
+    assert len(other) >= 6
+    assert other.items() <= one.items()
+    weights = []
+    for folder in (run, tmp_path / "run"):
+        with zipfile.ZipFile(folder / "model.keras") as archive:
+            weights.append(archive.read("model.weights.h5"))
+    assert weights[0] == weights[1]
+    settings = load_settings(Run.at(tmp_path / "run").config_path)
+    assert not {"engine", "worker_cores"} & settings.keys()
 
 
 def test_damaged_features_are_found_said_and_made_again(

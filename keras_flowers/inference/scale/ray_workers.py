@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import secrets
@@ -26,16 +27,27 @@ START_ATTEMPTS = 3
 _logger = logging.getLogger(__name__)
 
 
+def _in_each_task(value: Any) -> Callable[[], Any]:
+    return functools.partial(_itself, value)
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
 class Crew(NamedTuple):
     """The workers that can be had.
 
     Attributes:
         new_worker: Starts one.
         workers: How many there are to be.
+        share: Gives what a worker gets a value from that many tasks need, so that each of them
+            need not hold it.
     """
 
     new_worker: Callable[[], Worker]
     workers: int
+    share: Callable[[Any], Callable[[], Any]] = _in_each_task
 
 
 @contextmanager
@@ -89,7 +101,9 @@ def ray_workers(
             wanted["memory"] = memory_mb << 20
         actor = ray.remote(**wanted)(_Actor)
         shared = ray.put(make)
-        yield Crew(lambda: _RayWorker(ray, actor, shared), count)
+        yield Crew(
+            lambda: _RayWorker(ray, actor, shared), count, lambda value: _Shared(ray.put(value))
+        )
     finally:
         ray.shutdown()
 
@@ -125,6 +139,16 @@ def _start(ray: Any, options: dict[str, Any]) -> None:
                 f"Ray does not start {where} ({reason_of(error)}); expected --ray_address "
                 "HOST:PORT of a cluster of the same version, or a machine that is less busy"
             ) from None
+
+
+class _Shared:
+    def __init__(self, reference: Any) -> None:
+        self._reference = reference
+
+    def __call__(self) -> Any:
+        import ray
+
+        return ray.get(self._reference)
 
 
 class _Actor:

@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,20 @@ class Part:
     labels: npt.NDArray[np.int64]
     name: str
     source: int = 0
+
+    def some(self, rows: npt.NDArray[Any]) -> Part:
+        """Some of the n, by their places among them."""
+        return replace(
+            self,
+            numbers=self.numbers[rows],
+            found=self.found.rows(rows),
+            labels=self.labels[rows],
+        )
+
+    def alone(self) -> Part:
+        """The same without the photos that lie before or behind them: little to be sent."""
+        first, end = int(self.numbers[0]), int(self.numbers[-1]) + 1
+        return replace(self, photos=self.photos.span(first, end), numbers=self.numbers - first)
 
     @property
     def positions(self) -> list[str]:
@@ -99,20 +114,20 @@ class LabelledPhotos:
         """Some of the photos, with the indices that they have among all; reads no others."""
         if wanted.all():
             return self
+        indexes = np.flatnonzero(wanted)
+        records = _records(self.parts_of(indexes), indexes)
+        return replace(self, count=len(indexes), records=records)
+
+    def parts_of(self, numbers: npt.NDArray[np.intp]) -> list[Part]:
+        """Where some of the photos come from, by their ascending numbers among all."""
         chosen, start = [], 0
         for part in self.parts:
-            here = wanted[start : start + len(part.numbers)]
-            start += len(part.numbers)
-            chosen.append(
-                replace(
-                    part,
-                    numbers=part.numbers[here],
-                    found=part.found.rows(here),
-                    labels=part.labels[here],
-                )
-            )
-        indexes = np.flatnonzero(wanted)
-        return replace(self, count=len(indexes), records=_records(chosen, indexes))
+            end = start + len(part.numbers)
+            first, last = np.searchsorted(numbers, (start, end))
+            if first < last:
+                chosen.append(part.some(numbers[first:last] - start))
+            start = end
+        return chosen
 
     def contents(self, rows: Sequence[int]) -> Iterator[tuple[int, Read]]:
         """Some of the photos, ascending and each once, and what reads their bytes.

@@ -78,6 +78,10 @@ class StoredPhotos(Protocol):
         """What each shows, besides its label; None where nobody says."""
         ...
 
+    def span(self, first: int, end: int) -> StoredPhotos:
+        """Those from one number on, before another; without the others, they can be pickled."""
+        ...
+
     def contents(self, wanted: Sequence[int]) -> Iterator[tuple[str, Read]]:
         """The label of each photo in `wanted` (ascending numbers), and how its bytes are read."""
         ...
@@ -152,6 +156,10 @@ class FilePhotos:
         except (OSError, ValueError):
             return f"{path} is not there"
         return f"{path} {status.st_size} {status.st_mtime_ns}"
+
+    def span(self, first: int, end: int) -> FilePhotos:
+        """As `StoredPhotos.span`."""
+        return self.select(range(first, end))
 
     def contents(self, wanted: Sequence[int]) -> Iterator[tuple[str, Read]]:
         """As `StoredPhotos.contents`."""

@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 
 from keras_flowers.errors import UserError, reason_of
 from keras_flowers.training.sources.download import check_reachable, download
-from keras_flowers.training.sources.source import Read
+from keras_flowers.training.sources.source import Read, slices_of
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -130,6 +130,21 @@ class TfdsPhotos:
         """Not known."""
         return None
 
+    def span(self, first: int, end: int) -> TfdsPhotos:
+        """As `StoredPhotos.span`: TFDS passes over the others without reading them."""
+        source = TfdsSource(self.builder)
+        wanted, before = [], 0
+        for split, start, stop in slices_of(self.expression, source.counts, source.name):
+            low, high = max(first - before, 0), min(end - before, stop - start)
+            if low < high:
+                wanted.append(f"{split}[{start + low}:{start + high}]")
+            before += stop - start
+        return TfdsPhotos(self.builder, "+".join(wanted))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A builder's class may be of a program that is not where the photos are to be read.
+        return _opened_again, (str(self.builder.data_path), self.expression)
+
     def contents(self, wanted: Sequence[int]) -> Iterator[tuple[str, Read]]:
         """As `StoredPhotos.contents`."""
         if not wanted:
@@ -169,6 +184,10 @@ class TfdsPhotos:
         flags = tf.data.Dataset.from_tensor_slices(is_wanted)
         pairs = tf.data.Dataset.zip(flags, examples).filter(lambda flag, _: flag)
         return pairs.map(lambda _, example: example)
+
+
+def _opened_again(folder: str, expression: str) -> TfdsPhotos:
+    return TfdsPhotos(tfds.builder_from_directory(folder), expression)
 
 
 def open_tfds(dataset: str, data_dir: str | None = None) -> TfdsSource:
