@@ -71,10 +71,14 @@ def _draw(classifier: Classifier, photos: SimilarPhotos, options: argparse.Names
     from keras_flowers.training.similarity import read_photos
 
     try:
-        contents = read_photos(classifier, photos, options.data, data_dir=options.data_dir)
-        pictures = [read_photo(one, chart.PHOTO_SIZE) for one in (options.photo, *contents)]
+        files = read_photos(classifier, photos, options.data, data_dir=options.data_dir)
+        asked = read_photo(options.photo, chart.PHOTO_SIZE)
+        pictures = [
+            read_photo(files[one.digest], chart.PHOTO_SIZE) if one.digest in files else None
+            for one in photos
+        ]
         captions = [f"{one.similarity:.2f}  {one.name}" for one in photos]
-        chart.save(chart.draw_similar(pictures[0], pictures[1:], captions), options.chart)
+        chart.save(chart.draw_similar(asked, pictures, captions), options.chart)
     except (OSError, UserError) as error:
         reason = reason_of(error)
         where = printable(options.chart)

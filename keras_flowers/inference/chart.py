@@ -217,13 +217,13 @@ def draw_evidence(
 
 @_default_style()
 def draw_similar(
-    photo: Image.Image, others: Sequence[Image.Image], captions: Sequence[str]
+    photo: Image.Image, others: Sequence[Image.Image | None], captions: Sequence[str]
 ) -> Figure:
     """Draws a photo and, in rows beside it, those that it resembles.
 
     Args:
         photo: In mode "RGB".
-        others: In mode "RGB", the most similar first.
+        others: In mode "RGB", the most similar first; None for one that is not at hand.
         captions: What is written below each.
     """
     side, line = 2.0, 0.62
@@ -239,10 +239,13 @@ def draw_similar(
         bottom = height - _MARGIN - row * (side + line) - side
         axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
         axes.axis("off")
-        small = picture.copy()
-        small.thumbnail((round(side * _DPI), round(side * _DPI)), Image.Resampling.LANCZOS)
-        axes.imshow(np.asarray(small), interpolation="none")
-        axes.set_anchor("SW")
+        if picture is None:
+            axes.text(0.5, 0.5, "not at hand", ha="center", color=_FAINT_INK, family=FONT)
+        else:
+            small = picture.copy()
+            small.thumbnail((round(side * _DPI), round(side * _DPI)), Image.Resampling.LANCZOS)
+            axes.imshow(np.asarray(small), interpolation="none")
+            axes.set_anchor("SW")
         text = _wrapped(caption, 24)
         style = {"size": 10, **(_BOLD if number == 0 else {})}
         _write(figure, left / width, (bottom - 0.06) / height, text, va="top", **style)

@@ -66,7 +66,8 @@ class SimilarPhotos(Sequence[SimilarPhoto]):
 
     Attributes:
         photos: What they are.
-        pictures: The bytes of each one's file; empty where they are not at hand.
+        pictures: The bytes of each one's file, none where it is not at hand; empty where they were
+            not fetched.
     """
 
     photos: tuple[SimilarPhoto, ...]
@@ -239,7 +240,9 @@ class SimilarIndex:
 
 
 def _small_picture(photo: bytes) -> str:
-    """A cell of a table with a photo."""
+    """A cell of a table with a photo, or without."""
+    if not photo:
+        return "<td></td>"
     picture = read_photo(photo, (_PICTURE_SIDE, _PICTURE_SIDE))
     picture.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()

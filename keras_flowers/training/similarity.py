@@ -115,7 +115,7 @@ def with_pictures(
     *,
     data_dir: str | None = None,
 ) -> SimilarPhotos:
-    """The same photos with their files, which a notebook then shows.
+    """The same photos with their files, as far as these are at hand; a notebook then shows them.
 
     Args:
         classifier: Whose training photos they are.
@@ -127,7 +127,7 @@ def with_pictures(
         UserError: As `read_photos`.
     """
     files = read_photos(classifier, found, sources, data_dir=data_dir)
-    return SimilarPhotos(found.photos, tuple(files))
+    return SimilarPhotos(found.photos, tuple(files.get(one.digest, b"") for one in found))
 
 
 def read_photos(
@@ -136,8 +136,10 @@ def read_photos(
     sources: Sequence[str] = (),
     *,
     data_dir: str | None = None,
-) -> list[bytes]:
-    """The files of some photos of an index, in their order.
+) -> dict[str, bytes]:
+    """The files of those photos of an index that are at hand, by their digests.
+
+    Of a model that learned photos of several sources, some may be at hand and others not.
 
     Args:
         classifier: Whose index it is.
@@ -146,27 +148,24 @@ def read_photos(
         data_dir: As for `write_index`.
 
     Raises:
-        UserError: The photos are not at hand; nothing is downloaded for them.
+        UserError: None of them is at hand; nothing is downloaded for them.
     """
     index = classifier.similar_index
     photos = _training_photos(classifier, index.split, sources, data_dir, download=False)
-    chosen = list(chosen)
-    wanted = [one.digest.encode() for one in chosen]
-    found: dict[bytes, bytes] = {}
+    wanted = {one.digest.encode(): one.place for one in chosen}
+    found: dict[str, bytes] = {}
     for part in photos.parts:
         digests = part.found.digests.astype(f"S{DIGITS}")
-        here = np.flatnonzero(np.isin(digests, wanted))
+        here = np.flatnonzero(np.isin(digests, list(wanted)))
         reads = part.photos.contents(part.numbers[here].tolist())
-        found |= {
-            digest: read() for digest, (_, read) in zip(digests[here].tolist(), reads, strict=True)
-        }
-    for digest, one in zip(wanted, chosen, strict=True):
-        if digest not in found:
-            raise UserError(
-                f"{photos.dataset} has no photo {one.place!r}; expected the photos that the model "
-                "was trained on: name them with --data, or --data_dir"
-            )
-    return [found[digest] for digest in wanted]
+        for digest, (_, read) in zip(digests[here].tolist(), reads, strict=True):
+            found[digest.decode("ascii")] = read()
+    if wanted and not found:
+        raise UserError(
+            f"{photos.dataset} has no photo {min(wanted.values())!r}; expected the photos that the "
+            "model was trained on: name them with --data, or --data_dir"
+        )
+    return found
 
 
 def _learned(classifier: Classifier) -> str:

@@ -292,7 +292,7 @@ def test_accuracy_is_drawn_against_coverage_with_a_line_for_each_kind_of_other_p
 def test_similar_photos_stand_in_rows_with_what_is_said_of_them() -> None:
     photo = Image.new("RGB", (60, 40), "red")
     captions = [f"0.{number}  rose $" for number in range(9, 4, -1)]
-    figure = chart.draw_similar(photo, [photo] * 5, captions)
+    figure = chart.draw_similar(photo, [photo] * 4 + [None], captions)
     assert len(figure.axes) == 6
     assert [text.get_text() for text in figure.texts] == ["the photo", *captions]
     assert len({round(axes.get_position().y0, 3) for axes in figure.axes}) == 2

@@ -126,8 +126,12 @@ def test_index_made_of_a_run_names_its_own_photos(exported: Exported) -> None:
     # A training photo resembles itself, and its file is found again.
     shown = with_pictures(classifier, photos)
     assert shown._repr_html_().count('src="data:image/jpeg;base64,') == len(photos)
-    (content,) = read_photos(classifier, photos[:1])
+    (content,) = read_photos(classifier, photos[:1]).values()
     assert content == shown.pictures[0]
+    absent = photos[0]._replace(digest="0" * 16, place="elsewhere.jpg")
+    assert list(read_photos(classifier, [*photos[:1], absent])) == [photos[0].digest]
+    with pytest.raises(UserError, match="has no photo 'elsewhere.jpg'"):
+        read_photos(classifier, [absent])
     itself = classifier.similar(content, 1)[0]
     assert itself.place == photos[0].place
     assert itself.similarity > 0.99

@@ -309,16 +309,17 @@ def _with_nearest(
         ]
     except UserError as error:
         return mistakes, str(error), {}
-    chosen = list({photo.digest: photo for one in found for photo in one.nearest}.values())
     if not with_photos:
         return found, "", {}
     try:
-        files = read_photos(classifier, chosen, data_dir=data_dir)
+        nearest = [photo for one in found for photo in one.nearest]
+        files = read_photos(classifier, nearest, data_dir=data_dir)
     except (OSError, UserError) as error:
         return found, reason_of(error), {}
-    reads = [(number, functools.partial(bytes, data)) for number, data in enumerate(files)]
-    drawn = thumbnails(reads, len(files))
-    return found, "", {chosen[number].digest: picture for number, picture in drawn.items()}
+    digests = list(files)
+    reads = [(row, functools.partial(bytes, files[one])) for row, one in enumerate(digests)]
+    drawn = thumbnails(reads, len(reads))
+    return found, "", {digests[row]: picture for row, picture in drawn.items()}
 
 
 def _temperature(run: Run | None) -> float | None:

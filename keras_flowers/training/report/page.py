@@ -38,7 +38,7 @@ _COVERAGES: Final = (1.0, 0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.5)
 
 _STYLE: Final = """
 nav ol { columns: 2; padding-left: 1.4rem; max-width: 46rem; margin: .5rem 0 1rem; }
-.scores { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .75rem;
+.scores { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.6rem, 1fr)); gap: .75rem;
   margin: 1rem 0; }
 .scores div { border: 1px solid var(--line); border-radius: 8px; padding: .5rem .75rem; }
 .scores b { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums; }
@@ -53,7 +53,8 @@ nav ol { columns: 2; padding-left: 1.4rem; max-width: 46rem; margin: .5rem 0 1re
   margin: .75rem 0; break-inside: avoid; }
 .mistake h3, .pairs h3 { margin: 0 0 .5rem; }
 .row { display: flex; flex-wrap: wrap; gap: .75rem; align-items: flex-start; }
-.row figure { width: 8.2rem; } .row figure.wider { width: 11.7rem; }
+.row + .row { margin-top: .75rem; }
+.row figure { width: 9.4rem; } .row figure.wider { width: 11.7rem; }
 .row figure.wider img { width: 168px; height: 168px; }
 .row .then { align-self: center; opacity: .6; font-size: .85rem; max-width: 6rem; }
 th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer;
@@ -65,6 +66,10 @@ pre { background: var(--soft); padding: .75rem; border-radius: 8px; overflow-x: 
   font-size: .85rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 @media print {
   th button::after { content: "" !important; } nav { display: none; }
+  .scores { grid-template-columns: repeat(3, 1fr); } .scores b { font-size: 1.2rem; }
+  .row { gap: .4rem; } .row figure { width: 8.2rem; padding: .3rem; }
+  .row figure img { width: 76px; height: 76px; } .row figcaption { font-size: .75rem; }
+  .row figure.wider img { width: 116px; height: 116px; } .mistake p { margin: 0 0 .25rem; }
 }
 """
 
@@ -453,7 +458,8 @@ def _mistake(findings: Findings, one: Mistake) -> str:
         f"{percent(one.probability_of_right)}</h3>"
         f'<p class="file">{as_text(printable(one.name))}</p>'
     )
-    figures = []
+    figures: list[str] = []
+    near: list[str] = []
     captions = (
         ("the photo", f"labelled {right}"),
         ("for and against", given),
@@ -466,7 +472,7 @@ def _mistake(findings: Findings, one: Mistake) -> str:
             f"<figcaption><b>{head}</b>{name}</figcaption></figure>"
         )
     if one.nearest and findings.pictures is not None:
-        figures.append('<span class="then">resembles these training photos</span>')
+        near.append('<span class="then">resembles these training photos</span>')
         for photo in one.nearest:
             small = findings.training_pictures.get(photo.digest)
             name = as_text(photo.name)
@@ -475,11 +481,11 @@ def _mistake(findings: Findings, one: Mistake) -> str:
                 if small
                 else '<span class="none">not at hand</span>'
             )
-            figures.append(
+            near.append(
                 f"<figure>{shown}<figcaption><b>{name}</b>similarity {photo.similarity:.2f}<br>"
                 f'<span class="file">{as_text(printable(photo.place))}</span></figcaption></figure>'
             )
-    row = f'<div class="row">{"".join(figures)}</div>' if figures else ""
+    row = "".join(f'<div class="row">{"".join(some)}</div>' for some in (figures, near) if some)
     if one.nearest and findings.pictures is None:
         said = ", ".join(
             f"{as_text(photo.name)} ({as_text(printable(photo.place))}) {photo.similarity:.2f}"
