@@ -65,7 +65,8 @@ th[aria-sort=descending] button::after { content: " \\2193"; opacity: 1; }
 pre { background: var(--soft); padding: .75rem; border-radius: 8px; overflow-x: auto;
   font-size: .85rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 @media print {
-  th button::after { content: "" !important; } nav { display: none; }
+  th button { display: contents; } th button::after { content: "" !important; }
+  nav { display: none; }
   .scores { grid-template-columns: repeat(3, 1fr); } .scores b { font-size: 1.2rem; }
   .row { gap: .4rem; } .row figure { width: 8.2rem; padding: .3rem; }
   .row figure img { width: 76px; height: 76px; } .row figcaption { font-size: .75rem; }
