@@ -93,7 +93,7 @@ def make_worker(cores: int) -> DoTask:
         cores: How many of them it uses.
     """
     from keras_flowers.inference.litert import LiteRTModel
-    from keras_flowers.training.features import run_views
+    from keras_flowers.training.feature_pass import run_views
     from keras_flowers.training.sources.labelled import label_photos
 
     kept: dict[str, LiteRTModel] = {}

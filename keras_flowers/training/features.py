@@ -24,11 +24,12 @@ from keras_flowers.inference.scale.ray_workers import Crew
 from keras_flowers.inference.scale.work import do_all
 from keras_flowers.progress import progress_bar
 from keras_flowers.system import available_cores
-from keras_flowers.training import data, tflite
+from keras_flowers.training import tflite
 from keras_flowers.training.batches import CachedFeatures, PredictFn
 from keras_flowers.training.data import LabelledPhotos
 from keras_flowers.training.devices import gpus, run_on_all
 from keras_flowers.training.feature_cache import FeatureCache, Key, photos_of_a_piece, pieces
+from keras_flowers.training.feature_pass import photos_at_a_time, run_views
 from keras_flowers.training.feature_worker import FeatureTask
 from keras_flowers.training.views import View
 
@@ -231,63 +232,6 @@ class FeatureExtractor:
                 raise _other_count(len(rows), len(group))
             yield group, rows
             bar.update(len(group) * len(views))
-
-
-def run_views(
-    photos: LabelledPhotos,
-    views: Sequence[int],
-    size: tuple[int, int],
-    engine: Callable[[], PredictFn],
-    *,
-    seed: int,
-    mixup: bool = False,
-    threads: int | None = None,
-) -> Iterator[tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]]]:
-    """Features float16 [B, V, ...] and labels int64 [B] of V views, in stored order.
-
-    Args:
-        photos: As `data.pixels_of_views` takes them, and the other settings too.
-        views: Which views.
-        size: Height and width of the network's input.
-        engine: Gives what makes pixels uint8 [N, H, W, 3] to features [N, ...].
-        seed: Of the random views.
-        mixup: Whether other photos are laid over them.
-        threads: How many decode; None: one for each core.
-
-    Raises:
-        UserError: A feature is not a finite number.
-    """
-    batches = data.pixels_of_views(
-        photos,
-        size,
-        views,
-        seed=seed,
-        batch_size=photos_at_a_time(size, len(views)),
-        mixup=mixup,
-        threads=threads,
-    ).as_numpy_iterator()  # decodes while the engine is being made
-    run = engine()
-    for batch, labels in batches:
-        pictures = batch.reshape(-1, *batch.shape[2:])
-        features = np.asarray(run(pictures)).astype(np.float16)
-        if not np.isfinite(features).all():
-            raise UserError(
-                "the base gives features that are not finite numbers; expected moderate values "
-                "for pixels 0..255: check --base"
-            )
-        yield features.reshape(*batch.shape[:2], *features.shape[1:]), labels
-
-
-def photos_at_a_time(size: tuple[int, int], views: int) -> int:
-    """How many photos are run together, each in some views: 20 MiB of pixels, for each GPU.
-
-    With fewer the cores wait for each other more often; more would not be faster.
-
-    >>> photos_at_a_time((224, 224), 4)
-    34
-    """
-    height, width = size
-    return max((20 << 20) * max(len(gpus()), 1) // (height * width * 3 * views), 1)
 
 
 def engine_for(trunk: keras.Model) -> tuple[PredictFn, str]:

@@ -354,7 +354,7 @@ def test_interruption_loses_no_more_than_a_piece(
     views = [View.FULL, View.random(0)]
     whole = FeatureExtractor(trunk, seed=0, folder=tmp_path / "whole").features(photos, views)
     monkeypatch.setattr("keras_flowers.training.feature_cache._PIECE_PHOTOS", 48)
-    monkeypatch.setattr("keras_flowers.training.features.photos_at_a_time", lambda *_: 20)
+    monkeypatch.setattr("keras_flowers.training.feature_pass.photos_at_a_time", lambda *_: 20)
     extractor = FeatureExtractor(trunk, seed=0, folder=tmp_path / "pieces")
     run, _ = extractor._engine
     passed: list[int] = []

@@ -23,7 +23,7 @@ def _feature_pass(task: Task) -> list[Figure]:
     import_tensorflow()
     import tensorflow as tf
 
-    from keras_flowers.training import data, features, tflite
+    from keras_flowers.training import data, feature_pass, features, tflite
     from keras_flowers.training.config import TrainConfig
     from keras_flowers.training.model import FEATURES, build_model, split_at
 
@@ -33,7 +33,7 @@ def _feature_pass(task: Task) -> list[Figure]:
     trunk, _ = split_at(build_model(BASE, IMAGE_SIZE, CLASSES), FEATURES)
     size = (IMAGE_SIZE, IMAGE_SIZE)
     # As the default training does it: four views of each photo.
-    batch_size = features.photos_at_a_time(size, len(views))
+    batch_size = feature_pass.photos_at_a_time(size, len(views))
     batches = data.pixels_of_views(photos, size, views, batch_size=batch_size).map(
         lambda batch, _: tf.reshape(batch, (-1, *size, 3))
     )
