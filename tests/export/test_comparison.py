@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from keras_flowers.errors import UserError
-from keras_flowers.export import artifacts, verify
+from keras_flowers.export import artifacts, verify, versions
 from keras_flowers.export.artifacts import Answer, Artifact, Batch
 from keras_flowers.export.limits import Limits
 from keras_flowers.export.photos import VerificationPhotos
@@ -171,6 +171,13 @@ def test_photos_that_cannot_be_read_leave_nothing_to_compare(
     pytest.importorskip("tensorflow")
     with pytest.raises(UserError, match="none of these photos can be read: garden"):
         verify._compare_all(two, photos, contextlib.ExitStack())
+
+
+def test_file_is_called_what_it_says_it_is_or_as_the_file(tmp_path: Path) -> None:
+    int8 = Metadata(("rose", "aster"), (8, 8), {"variant": "int8"})
+    assert versions._variant(tmp_path, int8) == "SavedModel"
+    assert versions._variant(tmp_path / "x.tflite", int8) == "int8"
+    assert versions._variant(tmp_path / "x.tflite", Metadata(("rose",), (8, 8))) == "TFLite x"
 
 
 def test_mediapipe_sees_the_first_photos_only() -> None:

@@ -52,6 +52,7 @@ def said(known: float | None, **shares: float) -> Prediction:
 def test_answer_says_no_more_than_is_known(prediction: Prediction, kind: str, text: str) -> None:
     assert prediction.answer.kind == kind
     assert prediction.answer.text.startswith(text)
+    assert prediction.answer.warning == ""  # none of these is of a deadly genus
 
 
 def test_model_without_doubt_names_the_likeliest_as_ever() -> None:
