@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -66,12 +65,15 @@ def start(model: Path, home: Path) -> Any:
     )
 
 
-def processes(home: Path) -> Iterator[tuple[int, bytes]]:
-    """The processes that were started under this home folder, and what they are called."""
+def workers(home: Path) -> list[int]:
+    """The processes of Ray that name photos, under this home folder."""
+    found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if f"HOME={home}\0".encode() in (folder / "environ").read_bytes():
-                yield int(folder.name), (folder / "cmdline").read_bytes()
+            is_ours = f"HOME={home}\0".encode() in (folder / "environ").read_bytes()
+            if is_ours and b"_Actor" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
 
 
 def wait_for(condition: Any, process: Any = None) -> Any:
@@ -106,19 +108,17 @@ def test_kills_lose_nothing_and_double_nothing(
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-        # Ray and its workers end with it.
-        wait_for(lambda: not list(processes(home)))
+        # The workers end with it; helpers of Ray's own take a minute to notice.
+        wait_for(lambda: not workers(home))
         if parts() > PHOTOS // PHOTOS_OF_A_PART // 2:
             for path in sorted(Path("out").rglob("*.parquet"))[1:]:
                 path.unlink()
     process = start(colour_model, home)
     for _ in range(KILLED):  # a worker
-        workers = wait_for(
-            lambda: [pid for pid, name in processes(home) if b"_Actor" in name], process
-        )
+        there = wait_for(lambda: workers(home), process)
         time.sleep(choose.uniform(0, 0.5))
         with suppress(ProcessLookupError):
-            os.kill(choose.choice(workers), signal.SIGKILL)
+            os.kill(choose.choice(there), signal.SIGKILL)
         time.sleep(1)
     said = process.communicate(timeout=300)[1]
     assert process.returncode == 1, said
