@@ -46,7 +46,7 @@ nav ol { columns: 2; padding-left: 1.4rem; max-width: 46rem; margin: .5rem 0 1re
 .facts { columns: 17rem auto; column-gap: 2rem; margin: .5rem 0; }
 .facts div { display: flex; justify-content: space-between; gap: 1rem; break-inside: avoid;
   border-bottom: 1px solid var(--line); padding: .25rem 0; font-size: .9rem; }
-.facts dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
+.facts dt { white-space: nowrap; } .facts dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
 .chart { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 8px;
   margin: .5rem 0 1rem; }
 .pairs > section, .mistake { border: 1px solid var(--line); border-radius: 8px; padding: .75rem;
@@ -179,10 +179,9 @@ def _scores(findings: Findings) -> str:
         )
     left_out = ""
     if evaluation.unknown_count:
-        left_out = (
-            f"<p>{counted(evaluation.unknown_count, 'other photo shows', 'other photos show')} "
-            "none of the classes and are not scored.</p>"
-        )
+        others = counted(evaluation.unknown_count, "other photo shows", "other photos show")
+        told = "" if evaluation.others is None else "; <i>Doubt</i> tells what is said of them"
+        left_out = f"<p>{others} none of the classes and are not scored{told}.</p>"
     return (
         f'{warning}<div class="scores">{shown}</div><p>The range below each share is its 95 % '
         f"interval. {over} An answer is <i>sure</i> above {metrics.SURE:.0%}.</p>"
