@@ -46,7 +46,8 @@ nav ol { columns: 2; padding-left: 1.4rem; max-width: 46rem; margin: .5rem 0 1re
 .facts { columns: 17rem auto; column-gap: 2rem; margin: .5rem 0; }
 .facts div { display: flex; justify-content: space-between; gap: 1rem; break-inside: avoid;
   border-bottom: 1px solid var(--line); padding: .25rem 0; font-size: .9rem; }
-.facts dt { white-space: nowrap; } .facts dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
+.facts dt { white-space: nowrap; }
+.facts dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
 .chart { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 8px;
   margin: .5rem 0 1rem; }
 .pairs > section, .mistake { border: 1px solid var(--line); border-radius: 8px; padding: .75rem;
