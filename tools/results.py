@@ -367,9 +367,9 @@ def doubt_sentence(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     }
     test, field, flowers, others = refused.values()
     words = (
-        f"It says that it is none of its flowers of {flowers} of the photos of other flowers, of "
-        f"{others} of photos without flowers, of {field} of photos of its flowers as people take "
-        f"them and of {test} of the tidy ones: [doubt](docs/doubt.md)."
+        f"To {flowers} of photos of other flowers and {others} of photos without flowers it says "
+        f"'none of the flowers this model knows'; so it does, wrongly, to {field} of photos of its "
+        f"own flowers as people take them, and to {test} of the tidy ones: [doubt](docs/doubt.md)."
     )
     return textwrap.fill(words, 100, break_on_hyphens=False, break_long_words=False)
 
