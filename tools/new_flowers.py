@@ -137,7 +137,10 @@ def features_of(
             # The origin of a photo is then the table that it stands in.
             writer.writerows((row["path"], row["species"], row["file"]) for row in rows)
         cache = cache_folder(cache_dir)
-        photos = open_photos([str(table)], cache_dir=cache, divide=False).photos(ALL)
+        species = tuple(sorted({row["species"] for row in rows}))
+        photos = open_photos([str(table)], cache_dir=cache, labels=species, divide=False).photos(
+            ALL
+        )
         trunk = split_at(build_model(base, image_size, 2), FEATURES)[0]
         extractor = FeatureExtractor(trunk, seed=0, folder=cache / "features", run="new_flowers")
         features = extractor.features(photos, range(TrainConfig.views))
