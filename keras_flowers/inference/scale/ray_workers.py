@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -112,7 +113,8 @@ def _import_ray(*, is_local: bool) -> Any:
     # Read while Ray is imported, and by the processes that it starts.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if is_local:
+    # In a program that has imported Ray without a token, its own processes would not let it in.
+    if is_local and "ray" not in sys.modules:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
