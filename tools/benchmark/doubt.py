@@ -71,7 +71,7 @@ def _write_pairs(run: Path, folder: Path) -> None:
             "keras-flowers doubt"
         )
     # Which pictures say the ranges of 8 bits changes neither size nor time.
-    pictures = draw_pictures((model.input_shape[1], model.input_shape[2]))[:: EACH // 4]
+    pictures = draw_pictures((model.input_shape[1], model.input_shape[2]))[::EACH]
     for name, one in (("known", model), ("plain", without_known(model))):
         contents = {
             "float16": tflite.convert(one, batch_size=None, float16=True),
