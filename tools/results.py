@@ -408,6 +408,8 @@ RENDERED: tuple[tuple[Path, str, Callable[[Mapping[str, Sequence[dict[str, Any]]
     (README, "field_sentence", field_sentence),
     (START, "field_sentence", field_sentence),
     (QUESTIONS, "field_sentence", field_sentence),
+    (README, "new_flowers", new_flowers_table),
+    (OWN_FLOWERS, "new_flowers", new_flowers_table),
     (CARD, "test", test_table),
     (README, "doubt_sentence", doubt_sentence),
     (CARD, "field", field_table),
