@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from keras_flowers.errors import UserError
-from keras_flowers.training import features
+from keras_flowers.training import feature_pass, features
 from keras_flowers.training.feature_cache import FeatureCache
 from keras_flowers.training.features import FeatureExtractor, digest_of, engine_for
 from keras_flowers.training.views import View
@@ -123,7 +123,7 @@ def test_features_that_are_no_numbers_are_refused(
     extractor = FeatureExtractor(trunk, seed=0, folder=tmp_path)
     extractor.__dict__["_engine"] = (lambda pixels: np.full((len(pixels), 4), 7e4), "a test")
     pixels = tf.data.Dataset.from_tensors((np.zeros((1, 1, 8, 8, 3), np.uint8), [0]))
-    monkeypatch.setattr(features.data, "pixels_of_views", lambda *_, **__: pixels)
+    monkeypatch.setattr(feature_pass.data, "pixels_of_views", lambda *_, **__: pixels)
     with pytest.raises(UserError, match="gives features that are not finite numbers"):  # in float16
         list(extractor._passed(Photos("a"), [0], False, extractor._bar(Photos("a"), 1)))  # type: ignore[arg-type]
 
@@ -136,5 +136,5 @@ def test_bar_counts_views_of_a_split(
 
 
 def test_least_memory_is_a_photo_and_the_most_is_twenty_mebibytes() -> None:
-    assert features.photos_at_a_time((224, 224), 1) == (20 << 20) // (224 * 224 * 3)
-    assert features.photos_at_a_time((4000, 4000), 1) == 1
+    assert feature_pass.photos_at_a_time((224, 224), 1) == (20 << 20) // (224 * 224 * 3)
+    assert feature_pass.photos_at_a_time((4000, 4000), 1) == 1
