@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -92,8 +93,13 @@ def _ctrl_c_as_itself() -> Iterator[None]:
     sys.excepthook, sys.unraisablehook = print_error, print_dropped
     try:
         yield
-    except Exception as error:
-        if pressed:
+    except BaseException as error:
+        if not pressed:
+            raise
+        # Objects that were interrupted while they were made complain when they are cleared away:
+        # now, while nothing of it is printed.
+        traceback.clear_frames(error.__traceback__)
+        if isinstance(error, Exception):
             raise KeyboardInterrupt from error
         raise
     finally:

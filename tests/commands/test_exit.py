@@ -132,6 +132,23 @@ def test_interrupt_that_a_library_prints_is_one_line(capsys: pytest.CaptureFixtu
     assert (sys.excepthook, sys.unraisablehook) == hooks
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("interruptible")
+def test_interrupted_work_that_cannot_be_cleared_away_prints_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class HalfMade:
+        def __init__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+            self.graph = "a graph"
+
+        def __del__(self) -> None:
+            del self.graph
+
+    assert run(lambda: bool(HalfMade())) == EXIT_INTERRUPTED
+    assert capsys.readouterr().err.strip() == "stopped"
+
+
 @pytest.mark.usefixtures("interruptible")
 def test_interrupt_while_an_object_is_cleared_away_is_not_lost(
     capsys: pytest.CaptureFixture[str],
