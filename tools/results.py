@@ -209,6 +209,11 @@ def read_results(path: Path) -> dict[str, list[dict[str, Any]]]:
     return {str(name): list(runs) for name, runs in content.items()}
 
 
+def _table_head(titles: Sequence[str]) -> list[str]:
+    """The first two lines of a Markdown table."""
+    return [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
+
+
 def recipe_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     """A Markdown table: a row for each recipe, in the order of `RECIPES`."""
     titles = (
@@ -225,7 +230,7 @@ def recipe_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
         "`field`: sure and wrong",
         "seeds",
     )
-    lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
+    lines = _table_head(titles)
     for name in RECIPES:
         if not (runs := results.get(name)):
             lines.append(f"| `{name}` |{' |' * (len(titles) - 2)} not measured |")
@@ -265,7 +270,7 @@ def test_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
 
 
 def _score_table(scores: dict[str, Any], photos: str) -> str:
-    lines = [f"| {photos} | per cent (95 % interval) |", "| --- | --- |"]
+    lines = _table_head([photos, "per cent (95 % interval)"])
     for title, key in (
         ("mean per class", "mean_per_class"),
         ("top-1", "top1"),
@@ -300,8 +305,7 @@ def new_flowers_table(_: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     found = json.loads(NEW_FLOWERS.read_text(encoding="utf-8"))
     bases: dict[str, dict[str, list[float]]] = found["bases"]
     shots = list(next(iter(bases.values())))
-    lines = [f"| base | {' | '.join(f'{one} photos a flower' for one in shots)} |"]
-    lines.append(f"|{' --- |' * (len(shots) + 1)}")
+    lines = _table_head(["base", *(f"{one} photos a flower" for one in shots)])
     for base, measured in bases.items():
         cells = [_in_per_cent(measured[one]) for one in shots]
         lines.append(f"| `{base}` | {' | '.join(cells)} |")
@@ -319,7 +323,7 @@ def answers_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
         "a group",
         "none of them",
     )
-    lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
+    lines = _table_head(titles)
     rows = _answer_rows(results)
     for where, row in rows:
         counts = (
@@ -353,7 +357,7 @@ def coverage_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     points = _shipped(results)["field"]["coverage"]
     kinds = list(points[0]["others"])
     titles = ["surest answers taken", "named right", *(f"{kind}: named, too" for kind in kinds)]
-    lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
+    lines = _table_head(titles)
     for point in points:
         shares = (point["coverage"], point["accuracy"], *(point["others"][one] for one in kinds))
         lines.append(f"| {' | '.join(f'{100 * share:.1f}' for share in shares)} |")

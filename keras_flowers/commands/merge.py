@@ -9,7 +9,6 @@ from pathlib import Path
 from keras_flowers.commands.exit import exit_with
 from keras_flowers.commands.messages import show_messages
 from keras_flowers.inference.text import printable
-from keras_flowers.system import open_standard_streams
 
 _EXAMPLES = """
 examples:
@@ -29,7 +28,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    open_standard_streams()
     show_messages()
     options = parser().parse_args(argv)
     # Here, since the parser alone is asked for by --completion.

@@ -34,7 +34,7 @@ from keras_flowers.inference.labels import read_category_names
 from keras_flowers.inference.prediction import Prediction
 from keras_flowers.inference.text import percent, printable
 from keras_flowers.progress import progress_bar
-from keras_flowers.system import available_cores, open_standard_streams
+from keras_flowers.system import available_cores
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -84,7 +84,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    open_standard_streams()
     show_messages()
     options = parser().parse_args(argv)
     _check(options)

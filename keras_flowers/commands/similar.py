@@ -15,7 +15,7 @@ from keras_flowers.errors import UserError, reason_of
 from keras_flowers.inference.classifier import load_classifier
 from keras_flowers.inference.similar import SimilarPhotos
 from keras_flowers.inference.text import printable
-from keras_flowers.system import import_tensorflow, open_standard_streams
+from keras_flowers.system import import_tensorflow
 
 if TYPE_CHECKING:
     from keras_flowers.inference.classifier import Classifier
@@ -44,7 +44,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    open_standard_streams()
     show_messages()
     options = parser().parse_args(argv)
     _check(options)

@@ -189,7 +189,7 @@ def draw_evidence(
     lines = [_wrapped(f"for and against {name}", 42) for name in names]
     head = max(_size(figure, one, size=_TEXT_SIZE, **_BOLD)[1] for one in lines) + _LINE_GAP
     height = _add_below(figure, head + panel_height + _SCALE_HEIGHT + _MARGIN)
-    limit = _fullest(said)
+    limit = fullest(said)
     for number, (line, places) in enumerate(zip(lines, said, strict=True)):
         left = _MARGIN + number * ((width - 2 * _MARGIN + _COLUMN_GAP) / 2)
         from_bottom = _MARGIN + _SCALE_HEIGHT
@@ -267,7 +267,7 @@ def draw_places(
         side_px: The longer side of the picture.
     """
     if limit is None:
-        limit = _fullest(places)
+        limit = fullest(places)
     share = side_px / max(photo.size)
     size = (max(1, round(photo.width * share)), max(1, round(photo.height * share)))
     grey = photo.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0).convert("L")
@@ -282,7 +282,7 @@ def draw_places(
     return Image.fromarray(mixed.round().astype(np.uint8))
 
 
-def _fullest(places: Any) -> float:
+def fullest(places: Any) -> float:
     """What has the fullest colour: the strongest few must not make all others look empty."""
     return max(float(np.quantile(np.abs(places), 0.99)), 1e-9)
 

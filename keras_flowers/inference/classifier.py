@@ -28,13 +28,13 @@ from keras_flowers.inference.metadata import MODEL_FILE, Metadata, read_metadata
 from keras_flowers.inference.models import PredictFn, load_keras_file, load_saved_model, load_tflite
 from keras_flowers.inference.prediction import Prediction, Probabilities
 from keras_flowers.inference.scaling import Scale
-from keras_flowers.inference.similar import INDEX_FILE, SimilarIndex, SimilarPhotos
 from keras_flowers.inference.text import refuse_url
 from keras_flowers.system import available_cores
 
 if TYPE_CHECKING:
     from keras_flowers.inference.evidence import Evidence
     from keras_flowers.inference.insides import Insides
+    from keras_flowers.inference.similar import SimilarIndex, SimilarPhotos
 
 SHIPPED = "flowers102_float16.tflite"
 """Half the size of the float32 file, and as accurate; int8 is smaller and faster still."""
@@ -198,6 +198,8 @@ class Classifier:
         """Where the index of training photos lies: beside the model."""
         if self.origin is None:
             raise UserError("this classifier was not loaded from a file, so no index is beside it")
+        from keras_flowers.inference.similar import INDEX_FILE  # naming a photo needs none of it
+
         return self.origin.path.parent / INDEX_FILE
 
     @functools.cached_property
@@ -207,6 +209,8 @@ class Classifier:
         Raises:
             UserError: There are none beside the model, or they are another model's.
         """
+        from keras_flowers.inference.similar import SimilarIndex
+
         index = SimilarIndex.load(self.similar_path)
         height, width = self.image_size
         parts = self.insides.parts(np.zeros((1, height, width, 3), np.uint8))

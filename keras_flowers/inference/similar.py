@@ -12,7 +12,6 @@ a million, on one core, beside the some 20 ms that it takes to see a photo.
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 import zipfile
@@ -27,7 +26,7 @@ from PIL import Image
 
 from keras_flowers.errors import UserError, reason_of
 from keras_flowers.files import atomic_replace
-from keras_flowers.inference.image import read_photo
+from keras_flowers.inference.image import as_data, read_photo
 
 INDEX_FILE: Final = "similar.npz"
 """The index in the folder of a run, beside its models."""
@@ -245,10 +244,7 @@ def _small_picture(photo: bytes) -> str:
         return "<td></td>"
     picture = read_photo(photo, (_PICTURE_SIDE, _PICTURE_SIDE))
     picture.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=80)
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<td><img src="data:image/jpeg;base64,{data}" alt=""></td>'
+    return f'<td><img src="{as_data(picture, quality=80)}" alt=""></td>'
 
 
 _ARRAYS: Final[dict[str, Any]] = {

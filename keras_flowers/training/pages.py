@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -18,7 +17,7 @@ from typing import Final
 from PIL import Image
 
 from keras_flowers.errors import UserError
-from keras_flowers.inference.image import read_photo
+from keras_flowers.inference.image import as_data, read_photo
 from keras_flowers.progress import progress_bar
 from keras_flowers.system import available_cores
 from keras_flowers.training.sources.source import Read
@@ -186,13 +185,6 @@ def thumbnails(contents: Iterable[tuple[int, Read]], total: int) -> dict[int, st
                     found[row] = text
             bar.update(len(some))
     return found
-
-
-def as_data(picture: Image.Image, quality: int = 70) -> str:
-    """A picture as a `data:` address."""
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=quality)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _draw(read: Read) -> str | None:

@@ -100,7 +100,7 @@ def dahlias(table: str) -> list[Path]:
         pytest.param(
             "train.csv",
             marks=pytest.mark.xfail(
-                reason="an orange pompon dahlia before a blue wall is called marigold", strict=False
+                reason="an orange pompon dahlia before a blue wall is called marigold", strict=True
             ),
         ),
     ],

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.benchmark.bulk import name_folder
-from tools.benchmark.measure import Ran, in_new_process
-from tools.benchmark.photos import write_photos
+from tools.benchmark.measure import Ran
+from tools.benchmark.photos import write_folders
 from tools.benchmark.table import Bound, Figure
 from tools.benchmark.task import TRAIN_PHOTOS, Task
 from tools.benchmark.training import run_training
@@ -30,10 +30,7 @@ def measure(task: Task) -> list[Figure]:
     counts = [task.effort.folder * factor for factor in (1, 2, 4)]
     model = task.usual_model
     with tempfile.TemporaryDirectory() as folder:
-        folders = [Path(folder, str(count)) for count in counts]
-        for place, count in zip(folders, counts, strict=True):
-            place.mkdir()
-            in_new_process(write_photos, task, str(place), count)
+        folders = write_folders(task, folder, counts)
         named = [
             [name_folder(model, place) for place in folders] for _ in range(task.effort.rounds)
         ]

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from keras_flowers.errors import UserError
 from tools.benchmark.bulk import name_folder
-from tools.benchmark.measure import Ran, in_new_process
-from tools.benchmark.photos import write_photos
+from tools.benchmark.measure import Ran
+from tools.benchmark.photos import write_folders
 from tools.benchmark.table import Bound, Figure
 from tools.benchmark.task import Task
 
@@ -44,10 +44,7 @@ def measure(task: Task) -> list[Figure]:
     counts = [task.effort.folder * factor for factor in FACTORS]
     model = task.usual_model
     with tempfile.TemporaryDirectory() as folder:
-        folders = [Path(folder, str(count)) for count in counts]
-        for place, count in zip(folders, counts, strict=True):
-            place.mkdir()
-            in_new_process(write_photos, task, str(place), count)
+        folders = write_folders(task, folder, counts)
         single: list[list[Ran]] = []
         parts: list[list[Ran]] = []
         for _ in range(task.effort.long_rounds):

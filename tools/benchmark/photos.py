@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_flowers.system import available_cores
+from tools.benchmark.measure import in_new_process
 from tools.benchmark.task import DATASET, TRAIN_PHOTOS, Task
 
 if TYPE_CHECKING:
@@ -28,6 +29,15 @@ def write_photos(task: Task, folder: str, count: int) -> list[str]:
     for number, path in enumerate(paths):
         Path(path).write_bytes(contents[number % len(contents)])
     return paths
+
+
+def write_folders(task: Task, folder: str, counts: Sequence[int]) -> list[Path]:
+    """Folders in `folder`, each with so many photos as `write_photos` writes them."""
+    places = [Path(folder, str(count)) for count in counts]
+    for place, count in zip(places, counts, strict=True):
+        place.mkdir()
+        in_new_process(write_photos, task, str(place), count)
+    return places
 
 
 def decoding_alone(photos: LabelledPhotos, size: tuple[int, int] | None) -> Callable[[], None]:

@@ -130,7 +130,7 @@ class RunFolder:
         """Writes the rows of a part, all or none of them; a second time they are the same."""
         from pyarrow import parquet
 
-        count = Count(len(table), len(table) - table["error"].null_count)
+        count = _count(table)
         said = {
             "keras_flowers": __version__,
             "run": self._key,
@@ -229,8 +229,8 @@ def _difference(then: Any, now: Any) -> str:
     return f"{str(then)[:80]} then, {str(now)[:80]} now"
 
 
-def _failed(table: pyarrow.Table) -> int:
-    return len(table) - int(table["error"].null_count)
+def _count(table: pyarrow.Table) -> Count:
+    return Count(len(table), len(table) - int(table["error"].null_count))
 
 
 def _write_parquet(path: Path, tables: Iterator[pyarrow.Table]) -> Count:
@@ -242,7 +242,7 @@ def _write_parquet(path: Path, tables: Iterator[pyarrow.Table]) -> Count:
             if writer is None:
                 writer = parquet.ParquetWriter(path, table.schema.remove_metadata())
             writer.write_table(table)
-            total += Count(len(table), _failed(table))
+            total += _count(table)
     finally:
         if writer is not None:
             writer.close()
@@ -258,7 +258,7 @@ def _write_csv(path: Path, tables: Iterator[pyarrow.Table]) -> Count:
             if not total.photos:
                 writer.writerow(table.column_names)
             writer.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
-            total += Count(len(table), _failed(table))
+            total += _count(table)
     return total
 
 

@@ -6,7 +6,7 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol, TypeVar
 
@@ -52,7 +52,7 @@ class Worker(Protocol):
 
 def do_all(
     tasks: Iterable[Task], new_worker: Callable[[], Worker], workers: int
-) -> Iterator[tuple[Task, Any]]:
+) -> Generator[tuple[Task, Any], None, None]:
     """Does all tasks on some workers, and gives each with what came of it, as they are done.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import NamedTuple, TypeAlias
@@ -23,6 +23,8 @@ from keras_flowers.training.pages import (
 
 Pictures: TypeAlias = Mapping[int, str] | None
 """As `as_picture` takes them."""
+
+Groups: TypeAlias = Sequence[DuplicateGroup]
 
 
 class Most(NamedTuple):
@@ -69,17 +71,18 @@ def sections_of(check: DataCheck, most: Most = MOST, *, with_photos: bool = True
         with_photos: Whether the photos themselves are shown.
     """
     examples = _examples(check, most)
-    rows = sorted({*_shown(check, most), *examples.values()})
+    between, leaks, rest = _groups(check)
+    rows = sorted({*_shown(check, (between, leaks, rest), most), *examples.values()})
     pictures = thumbnails(check.contents(rows), len(rows)) if with_photos else None
     return [
         _wrong_labels(check, pictures, examples, most),
         _strangers(check, pictures, most),
-        _duplicates_between_classes(check, pictures, most),
-        _duplicates_between_splits(check, pictures, most),
+        _duplicates_between_classes(check, between, pictures, most),
+        _duplicates_between_splits(check, leaks, pictures, most),
         _double_classes(check),
         _unreadable(check, most),
         _tiny(check, pictures, most),
-        _duplicates_in_a_class(check, pictures, most),
+        _duplicates_in_a_class(check, rest, pictures, most),
     ]
 
 
@@ -92,14 +95,14 @@ def as_section(section: Section, level: int = 2) -> str:
     )
 
 
-def _shown(check: DataCheck, most: Most) -> list[int]:
+def _shown(check: DataCheck, duplicates: Iterable[Groups], most: Most) -> list[int]:
     """The photos that the page shows."""
     shown = [
         *check.wrong[: most.wrong],
         *check.strangers[: most.strangers],
         *check.tiny[: most.tiny].tolist(),
     ]
-    for groups in _groups(check):
+    for groups in duplicates:
         shown += [row for group in groups[: most.groups] for row in group.rows[: most.in_a_group]]
     return shown
 
@@ -117,7 +120,7 @@ def _examples(check: DataCheck, most: Most) -> dict[int, int]:
     return examples
 
 
-def _groups(check: DataCheck) -> tuple[list[DuplicateGroup], ...]:
+def _groups(check: DataCheck) -> tuple[Groups, Groups, Groups]:
     """Duplicates between classes, between splits, and of no harm."""
     between = [one for one in check.duplicates if one.is_between_classes]
     leaks = [one for one in check.duplicates if one.is_between_splits]
@@ -180,8 +183,9 @@ def _strangers(check: DataCheck, pictures: Pictures, most: Most) -> Section:
     )
 
 
-def _duplicates_between_classes(check: DataCheck, pictures: Pictures, most: Most) -> Section:
-    groups = _groups(check)[0]
+def _duplicates_between_classes(
+    check: DataCheck, groups: Groups, pictures: Pictures, most: Most
+) -> Section:
     return Section(
         "two-classes",
         "The same photo in several classes",
@@ -194,8 +198,9 @@ def _duplicates_between_classes(check: DataCheck, pictures: Pictures, most: Most
     )
 
 
-def _duplicates_between_splits(check: DataCheck, pictures: Pictures, most: Most) -> Section:
-    groups = _groups(check)[1]
+def _duplicates_between_splits(
+    check: DataCheck, groups: Groups, pictures: Pictures, most: Most
+) -> Section:
     return Section(
         "leaks",
         "The same photo in several splits",
@@ -208,8 +213,9 @@ def _duplicates_between_splits(check: DataCheck, pictures: Pictures, most: Most)
     )
 
 
-def _duplicates_in_a_class(check: DataCheck, pictures: Pictures, most: Most) -> Section:
-    groups = _groups(check)[2]
+def _duplicates_in_a_class(
+    check: DataCheck, groups: Groups, pictures: Pictures, most: Most
+) -> Section:
     more = sum(len(one.rows) - 1 for one in groups)
     return Section(
         "duplicates",
@@ -289,9 +295,7 @@ def _tiny(check: DataCheck, pictures: Pictures, most: Most) -> Section:
     )
 
 
-def _grouped(
-    check: DataCheck, groups: Sequence[DuplicateGroup], pictures: Pictures, most: Most
-) -> str:
+def _grouped(check: DataCheck, groups: Groups, pictures: Pictures, most: Most) -> str:
     rows = []
     for group in groups[: most.groups]:
         figures = []

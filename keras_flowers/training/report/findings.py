@@ -17,10 +17,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from keras_flowers.errors import UserError, reason_of
-from keras_flowers.inference.chart import draw_places
+from keras_flowers.inference.chart import draw_places, fullest
 from keras_flowers.inference.classifier import Classifier, load_classifier, models_in
 from keras_flowers.inference.evidence import Evidence
-from keras_flowers.inference.image import read_photo
+from keras_flowers.inference.image import as_data, read_photo
 from keras_flowers.inference.similar import SimilarPhoto
 from keras_flowers.inference.text import printable
 from keras_flowers.training import metrics
@@ -29,7 +29,7 @@ from keras_flowers.training.check.check import DataCheck, base_features, check_d
 from keras_flowers.training.config import cache_folder
 from keras_flowers.training.data import name_to_read
 from keras_flowers.training.evaluate import Evaluation, evaluate_model
-from keras_flowers.training.pages import as_data, thumbnails
+from keras_flowers.training.pages import thumbnails
 from keras_flowers.training.run_directory import DATASET, Run, size_of
 from keras_flowers.training.similarity import read_photos, write_index
 from keras_flowers.training.sources import is_there, open_source
@@ -280,7 +280,7 @@ def _draw_mistake(evidence: Evidence, data: bytes, names: Sequence[str]) -> tupl
     photo.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     places = [evidence.of(name) for name in names]
     # One scale for both: what says little must look like little.
-    limit = max(float(np.quantile(np.abs(places), 0.99)), 1e-9)
+    limit = fullest(places)
     drawn = [photo, *(draw_places(photo, one, limit, _SIDE) for one in places)]
     return tuple(as_data(one, _QUALITY) for one in drawn)
 

@@ -89,7 +89,7 @@ def test_tasks_are_taken_as_they_are_needed() -> None:
     for _ in range(5):
         next(results)
     assert taken <= 9
-    results.close()  # type: ignore[attr-defined]
+    results.close()
 
 
 # A process of its own.
@@ -169,7 +169,7 @@ def test_threads_end_with_a_run_that_is_given_up() -> None:
     before = threading.active_count()
     results = do_all(range(100), partial(Mortal, Counter(), []), 3)
     next(results)
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     end = time.monotonic() + 10
     while threading.active_count() > before and time.monotonic() < end:
         time.sleep(0.01)
