@@ -177,7 +177,7 @@ def _table(
     ]
 
     def line(first: str, cells: Sequence[str]) -> str:
-        shown = [printable(cell) for cell in cells]
+        shown = [cell and printable(cell) for cell in cells]
         cut = [one if len(one) < room else f"{one[: room - 5]}..." for one in shown]
         widths = [min(width, room) for width in columns]
         padded = "".join(f"{one:<{width}}" for one, width in zip(cut, widths, strict=True))

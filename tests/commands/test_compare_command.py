@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from keras_flowers.commands import compare as command
 from keras_flowers.commands.compare import as_lines, in_words
 from keras_flowers.errors import UserError
 from keras_flowers.training import metrics
@@ -67,6 +69,67 @@ def test_table_has_what_differs_and_what_was_left_out() -> None:
     assert "3 other photos are not in all of the runs" in text
     assert "b was trained on 2 of its photos: for it this is no test" in text
     assert all(len(line) <= 100 for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [
+        (0.00099, "less than 1 of 1,000"),
+        (0.001, "1 of 1,000"),
+        (0.0014, "1 of 1,000"),
+        (0.0499, "50 of 1,000"),
+        (0.05, "5 of 100"),
+        (1.0, "100 of 100"),
+    ],
+)
+def test_chance_is_told_in_whole_numbers(p: float, said: str) -> None:
+    assert command._in_hundred(p) == said
+
+
+def test_photos_that_nobody_has_are_not_asked_for() -> None:
+    # 40 of 100 differ by 4 points: 4 * 0.4 / 0.04 ** 2 = 1,000 photos, ten times as many.
+    assert in_words(Pair("a", "b", 100, 18, 22, 0.6)).endswith("it takes about 1,000 to tell.")
+    assert in_words(Pair("a", "b", 100, 19, 23, 0.6)).endswith("that knows more flowers.")
+
+
+def test_several_pairs_and_sources_are_noted() -> None:
+    def compared(name: str) -> Any:
+        probabilities = np.eye(2, dtype=np.float32)
+        scores = dataclasses.replace(metrics.score(probabilities, np.arange(2)), sources=11)
+        run = SimpleNamespace(metadata=SimpleNamespace(labels="ab", provenance={}))
+        return Compared(run, name, scores, np.ones(2, np.bool_))  # type: ignore[arg-type]
+
+    pair = Pair("a", "b", 2, 0, 0, 1.0)
+    made = Comparison(
+        tuple(map(compared, "abc")), "x", 2, 0, {}, 12, (), (pair, pair._replace(second="c"))
+    )
+    lines = as_lines(made)
+    assert lines[:2] == [f"{'settings that differ':<22}{'a':<3}{'b':<3}c", "  none"]
+    text = " ".join(lines)
+    assert "photos learned from ?" in " ".join(text.split())
+    assert text.endswith(
+        "Of 2 comparisons one would rather look like more than chance: the figures allow for that. "
+        "The photos are of 12 sources, and photos of one are alike: chance explains more than it "
+        "says here."
+    )
+    alone = " ".join(as_lines(dataclasses.replace(made, pairs=(pair,))))
+    assert "comparisons one would" not in alone
+    assert "are not in all of the runs" not in alone
+
+
+def test_values_of_settings_are_short() -> None:
+    values = [None, (), ["a/b", "c"], "x/y", 7, 0.5, False]
+    assert [command._shown(one) for one in values] == ["-", "-", "b c", "y", "7", "0.5", "False"]
+
+
+def test_cells_are_cut_where_a_line_would_be_too_long() -> None:
+    names, long = ["n" * 22, "m"], "v" * 60
+    lines = command._table("title", names, [("row", [long, "w"])])
+    # 100 less 9 for the head, in two: 45 a column, of which three are dots and two are free.
+    assert lines[0] == f"title  {'n' * 22:<46}m"
+    assert lines[1] == f"  row  {'v' * 41}...  w"
+    many = command._table("title", list("abcdefgh"), [("row", [long] * 8)])
+    assert many[1].split()[1:] == ["v" * 17 + "..."] * 8
 
 
 def test_one_run_alone_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ pytest.importorskip("tensorflow", reason="training needs the extra [train]")
 
 from keras_flowers.commands import train as train_command
 from keras_flowers.errors import UserError
+from keras_flowers.inference.keras_insides import FEATURES, OUTPUT
 from keras_flowers.inference.metadata import Metadata, add_to_archive
 from keras_flowers.training import start_from
 from keras_flowers.training.config import TrainConfig, from_settings
@@ -122,6 +123,84 @@ def test_class_without_photos_and_photos_that_were_learned_are_refused(
     monkeypatch.setattr(start_from, "count_learned", lambda *_: 5)
     with pytest.raises(UserError, match="was trained on 5 of the photos of validation: a score on"):
         load_start(run, splits("rose", "daisy"))
+
+
+def test_training_without_a_start_begins_anew() -> None:
+    assert find_start(TrainConfig()) is None
+
+
+def test_base_is_the_same_by_any_of_its_names_and_a_file_by_its_path(tmp_path: Path) -> None:
+    assert start_from._is_same_base("mobilenetv2", "MobileNetV2")
+    assert not start_from._is_same_base("MobileNet", "MobileNetV2")
+    gone = tmp_path / "gone.keras"
+    assert start_from._is_same_base(str(gone), str(tmp_path / "x" / ".." / "gone.keras")) is False
+    assert start_from._is_same_base(str(gone), f"{tmp_path}//gone.keras")
+
+
+@pytest.fixture
+def network() -> Any:
+    """Two features, two classes; both have a bias."""
+    import keras
+
+    pixels = keras.Input((1, 1, 2), name="pixels")
+    features = keras.layers.Identity(name=FEATURES)(keras.layers.Flatten()(pixels))
+    head = keras.layers.Dense(2, activation="softmax", name=OUTPUT)
+    model = keras.Model(pixels, head(features))
+    head.set_weights([np.float32([[1, 2], [3, 4]]), np.float32([0.5, -0.5])])
+    return model
+
+
+def test_start_is_the_model_before_its_temperature(
+    run: Run, network: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Run, "load_model", lambda self: network)
+    photos = SimpleNamespace(labels=("rose", "daisy", *"abcdefg"), dataset="new")
+    refused: list[Any] = []
+    monkeypatch.setattr(start_from, "refuse_learned", lambda *given: refused.append(given))
+    splits: Any = SimpleNamespace(train=photos)
+    with caplog.at_level("INFO"):
+        start = load_start(run, splits)
+    assert refused == [(run, splits)]
+    assert start.temperature == 2.0
+    np.testing.assert_array_equal(start.head[0], [[2, 4], [6, 8]])
+    np.testing.assert_array_equal(start.head[1], [1, -1])
+    assert caplog.messages == [
+        f"goes on from {run.folder}: its network and its 2 classes are taken over; new: 'a', 'b', "
+        "'c', 'd', 'e' and 2 more"
+    ]
+    caplog.clear()
+    photos.labels = ("rose", "daisy", *"abcde")
+    with caplog.at_level("INFO"):
+        load_start(run, splits)
+    assert caplog.messages[0].endswith("new: 'a', 'b', 'c', 'd', 'e'")
+    photos.labels = ("rose", "daisy")
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        load_start(run, splits)
+    assert caplog.messages[0].endswith("its 2 classes are taken over")
+    tuned = TrainConfig(fine_tune="block_6_project_BN")
+    assert start.keeps_head(tuned, ("rose", "daisy"))
+    assert not start.keeps_head(tuned, ("rose", "daisy", "a"))
+    assert not start.keeps_head(TrainConfig(), ("rose", "daisy"))
+
+
+def test_new_classes_begin_with_nothing_and_the_others_as_they_were(run: Run, network: Any) -> None:
+    start = start_from.Start(run, network, 1.0)
+    wider = start.with_classes(4, seed=0)
+    kernel, bias = wider.get_layer(OUTPUT).get_weights()
+    np.testing.assert_array_equal(kernel, [[1, 2, 0, 0], [3, 4, 0, 0]])
+    np.testing.assert_array_equal(bias, [0.5, -0.5, 0, 0])
+    assert wider.get_layer(OUTPUT).activation.__name__ == "softmax"
+    assert start.with_classes(2, seed=0).output_shape == (None, 2)
+
+
+def test_photos_without_a_test_split_are_not_asked_for_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(start_from, "count_learned", lambda one, *_: asked.append(one) or 0)
+    start_from.refuse_learned(run, SimpleNamespace(validation=None, test="test"))  # type: ignore[arg-type]
+    assert asked == ["test"]
 
 
 def test_kept_classes_answer_as_before_and_a_new_one_begins_at_its_photos() -> None:
