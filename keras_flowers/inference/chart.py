@@ -548,8 +548,11 @@ def _draw_scale(figure: Figure, width: float, height: float, limit: float, *, ex
     axes.imshow(colours[None], aspect="auto", interpolation="none")
     axes.axis("off")
     text = f"a place adds {-limit:.2f} (blue) to {limit:.2f} (red) or more {unit}"
-    left = (_MARGIN + 1.75) / width
-    _write(figure, left, (_MARGIN + 0.3) / height, text, va="center", size=11, color=_FAINT_INK)
+    left = _MARGIN + 1.75
+    # Below a narrow photo there is room for half of it; an inch holds some twelve letters.
+    text = _wrapped(text, max(18, int(11.5 * (width - left - _MARGIN))))
+    style = {"va": "center", "size": 11, "color": _FAINT_INK}
+    _write(figure, left / width, (_MARGIN + 0.3) / height, text, **style)
 
 
 def _new_figure(width: float, height: float) -> Figure:

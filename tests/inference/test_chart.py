@@ -15,6 +15,7 @@ from PIL import Image
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference import chart
+from keras_flowers.inference.doubt import Answer
 from keras_flowers.inference.flowers import FLOWER_NAMES
 from keras_flowers.inference.formats import is_chart
 
@@ -363,6 +364,216 @@ def test_evidence_leaves_the_prediction_above_where_it_was() -> None:
         one.get_position(original=True).y0 for one in figure.axes[: len(alone.axes)]
     )
     assert min(box.y0 for box in lower) > 0
+
+
+@pytest.mark.parametrize("shape", ["landscape", "portrait", "panorama", "tower", "thread"])
+@pytest.mark.parametrize("exact", [True, False])
+def test_no_text_of_an_explanation_is_cut_or_covered(shape: str, exact: bool) -> None:
+    places = {name: 2000 * np.eye(3) for name in ("sunflower", "gazania")}
+    figure = chart.draw_evidence(photo(*SHAPES[shape]), SUNFLOWER, places, exact=exact)
+    boxes = [text.get_window_extent() for text in texts(figure)]
+    for box in boxes:
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1
+    for axes in figure.axes:
+        assert not any(box.overlaps(axes.get_window_extent()) for box in boxes)
+    unit = "to the logit" if exact else "(found by graying out)"
+    assert written(figure)[-1].startswith("a place adds -2000.00 (blue) to 2000.00 (red) or more")
+    assert written(figure)[-1].endswith(unit)
+
+
+# Sizes and places in inches, from the lower left corner: whoever changes one changes the design.
+
+
+def layout(figure: Figure) -> list[str]:
+    """The size of a figure and the boxes of its axes, each left, bottom, width, height."""
+    size = figure.get_size_inches()
+    boxes = [axes.get_position(original=True).bounds for axes in figure.axes]
+    in_inches = [size, *((np.array(box).reshape(2, 2) * size).ravel() for box in boxes)]
+    return [" ".join(f"{one:.2f}" for one in box) for box in in_inches]
+
+
+def styles(figure: Figure) -> list[str]:
+    """Place and style of each text beside the axes, in inches."""
+    found = []
+    for text in figure.texts:
+        x, y = np.array(text.get_position()) * figure.get_size_inches()
+        style = (text.get_weight(), text.get_color(), text.get_ha(), text.get_va())
+        found.append(f"{x:.2f} {y:.2f} {text.get_size():g} {' '.join(style)}")
+    return found
+
+
+INK, FAINT = "#22272e", "#6b7480"
+
+
+def test_prediction_has_its_layout() -> None:
+    figure = chart.draw_prediction(photo(), SUNFLOWER)
+    assert layout(figure) == ["10.36 4.69", "0.40 0.40 4.16 3.12", "6.21 1.00 2.90 1.92"]
+    assert styles(figure) == [
+        f"0.40 4.29 20 bold {INK} left top",
+        f"0.40 3.86 13 normal {FAINT} left top",
+    ]
+    bars = figure.axes[1]
+    assert (bars.get_xlim(), bars.get_ylim()) == ((0, 1), (2.5, -0.5))
+    assert {bar.get_height() for bar in bars.patches} == {0.52}
+    places = [text.get_position() for text in bars.texts]
+    np.testing.assert_allclose(places[::2], [(-0.15 / 2.9, row) for row in range(3)])
+    np.testing.assert_allclose(places[1::2], [(1 + 0.85 / 2.9, row) for row in range(3)])
+    assert {text.get_size() for text in bars.texts} == {13}
+
+
+def test_many_bars_reach_up_beside_the_title() -> None:
+    figure = chart.draw_prediction(photo(300, 900), SUNFLOWER * 5)
+    assert layout(figure)[1:] == ["0.40 0.40 1.53 4.60", "3.74 0.40 2.90 6.30"]
+    # Three rows of a panorama are as high as their names take; those of a tower no higher.
+    few, high = (chart.draw_prediction(photo(*size), SUNFLOWER) for size in ((2000, 300), (9, 20)))
+    assert layout(few)[2].endswith(" 1.26")
+    assert layout(high)[2].endswith(" 1.92")
+
+
+def test_warning_stands_between_name_and_photo() -> None:
+    answer = Answer("name", "sunflower", "has deadly relatives, " * 4)
+    figure = chart.draw_prediction(photo(), SUNFLOWER, answer)
+    assert written(figure)[-1].startswith("has deadly relatives, has deadly")
+    assert "\n" in figure.texts[2].get_text()
+    tops = [text.get_window_extent().y1 for text in figure.texts]
+    assert tops == sorted(tops, reverse=True)
+    assert figure.texts[2].get_window_extent().y0 > figure.axes[0].get_window_extent().y1
+    asked = chart.draw_prediction(photo(), SUNFLOWER, Answer("perhaps", "perhaps a rose"))
+    assert [text.get_text() for text in asked.texts] == ["perhaps a rose"]
+
+
+def test_explanation_has_its_layout() -> None:
+    places = {name: 2 * np.eye(3) for name in ("sunflower", "gazania")}
+    figure = chart.draw_evidence(photo(), SUNFLOWER, places, exact=True)
+    assert layout(figure) == [
+        "10.36 9.57",
+        "0.40 5.28 4.16 3.12",
+        "6.21 5.88 2.90 1.92",
+        "0.40 1.15 4.53 3.40",
+        "5.43 1.15 4.53 3.40",
+        "0.40 0.62 1.60 0.16",
+    ]
+    assert styles(figure)[2:] == [
+        f"0.40 4.70 13 bold {INK} left bottom",
+        f"5.43 4.70 13 bold {INK} left bottom",
+        f"2.15 0.70 11 normal {FAINT} left center",
+    ]
+    assert written(figure)[-3:] == [
+        "for and against sunflower",
+        "for and against gazania",
+        "a place adds -2.00 (blue) to 2.00 (red) or more to the logit",
+    ]
+    # A high photo is no higher below than above.
+    assert layout(chart.draw_evidence(photo(30, 90), SUNFLOWER, places, exact=True))[3:5] == [
+        "0.40 1.15 1.53 4.60",
+        "4.19 1.15 1.53 4.60",
+    ]
+
+
+def test_places_are_red_for_a_name_and_blue_against_it() -> None:
+    black = Image.new("RGB", (40, 20))
+    drawn = np.asarray(chart.draw_places(black, np.array([[1.0, -1.0, 0.0, 0.5]]), 1.0, 80), float)
+    assert drawn.shape == (40, 80, 3)
+    for_it, against, nothing, half = drawn[10, [10, 30, 50, 70]]
+    assert nothing.tolist() == [51, 51, 51]  # black, a fifth paler
+    assert for_it[0] > 2 * for_it[2] and against[2] > 2 * against[0]
+    # 0.7 of the colour at most: 0.7 * colour + 0.3 * 51.
+    colour = np.array(matplotlib.colormaps["RdBu_r"](0.88)[:3]) * 255
+    np.testing.assert_allclose(for_it, 0.7 * colour + 0.3 * 51, atol=1.5)
+    np.testing.assert_allclose(half, 0.35 * colour + 0.65 * 51, atol=1.5)
+    # What is beyond the limit is as the limit; it is the 99th percentile where none is given.
+    np.testing.assert_array_equal(
+        np.asarray(chart.draw_places(black, np.full((1, 1), 5.0), 1.0)),
+        np.asarray(chart.draw_places(black, np.full((1, 1), 1.0))),
+    )
+    assert chart.draw_places(black, np.ones((1, 1))).size == (640, 320)
+    assert chart.fullest(np.arange(-100.0, 1)) == 99
+    assert chart.fullest(np.zeros(3)) == 1e-9
+    assert chart.draw_places(Image.new("RGB", (1, 5000)), np.ones((1, 1)), 1.0, 100).size == (
+        1,
+        100,
+    )
+
+
+def test_similar_photos_have_their_layout() -> None:
+    figure = chart.draw_similar(photo(), [photo()] * 4 + [None], list("abcde"))
+    assert layout(figure) == [
+        "9.70 6.04",
+        *(f"{left} 3.64 2.00 2.00" for left in ("0.40", "2.70", "5.00", "7.30")),
+        *(f"{left} 1.02 2.00 2.00" for left in ("0.40", "2.70")),
+    ]
+    assert styles(figure)[0] == f"0.40 3.58 10 bold {INK} left top"
+    assert styles(figure)[5] == f"2.70 0.96 10 normal {INK} left top"
+    (gone,) = figure.axes[5].texts
+    assert (gone.get_text(), gone.get_position()) == ("not at hand", (0.5, 0.5))
+    # Two photos side by side, each no larger than its place; a wrapped caption.
+    pair = chart.draw_similar(photo(2000, 1000), [photo()], ["a name that is too long for a line"])
+    assert layout(pair)[0] == "5.10 3.42"
+    assert pair.axes[0].images[0].get_array().shape == (150, 300, 3)
+    assert pair.axes[1].images[0].get_array().shape == (48, 64, 3)
+    assert pair.texts[1].get_text() == "a name that is too long\nfor a line"
+
+
+def test_other_charts_have_their_layouts() -> None:
+    curves = chart.draw_learning_curves(
+        [{"epoch": 3, "loss": 2.0, "accuracy": 0.3, "val_loss": 1.0, "val_accuracy": 0.4}]
+    )
+    assert layout(curves) == ["10.00 4.00", "0.70 0.60 4.05 2.80", "5.70 0.60 4.05 2.80"]
+    loss, accuracy = curves.axes
+    assert loss.get_xlim() == accuracy.get_xlim() == (2, 4)
+    assert [axes.get_title(loc="left") for axes in curves.axes] == ["Loss", "Accuracy"]
+    assert [line.get_color() for line in loss.get_lines()] == ["#a9b4c2", "#c2255c"]
+    assert accuracy.yaxis.get_major_formatter()(0.5) == "50%"
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training", "validation"]
+    assert loss.get_xlabel() == "epoch"
+    reliability = chart.draw_reliability([("a", [(0.2, 0.3, 10), (0.8, 0.9, 30)]), ("b", [])])
+    assert layout(reliability) == ["9.30 5.05", "0.75 0.75 3.60 3.60", "5.40 0.75 3.60 3.60"]
+    left, right = reliability.axes
+    np.testing.assert_allclose(left.collections[0].get_sizes(), [12 + 400 / 3, 412])
+    assert left.get_xlim() == left.get_ylim() == (-0.02, 1.02)
+    assert left.get_lines()[0].get_xydata().tolist() == [[0, 0], [1, 1]]
+    assert left.get_ylabel() == "how often it is right" and right.get_ylabel() == ""
+    assert left.get_xlabel() == right.get_xlabel() == "how sure it says it is"
+    assert left.xaxis.get_major_formatter()(0.25) == "25%"
+    assert not left.collections[0].get_clip_on()
+    coverage = chart.draw_coverage(
+        [(1.0, 0.8, {"k": 0.9, "l": 0.5}), (0.5, 1.0, {"k": 0.1, "l": 0})]
+    )
+    assert layout(coverage) == ["7.60 3.90", "0.76 0.66 4.26 2.81"]
+    assert [line.get_linestyle() for line in coverage.axes[0].get_lines()] == ["-", "-", "--"]
+    assert coverage.axes[0].get_xlabel() == "photos of its flowers that get an answer"
+    assert chart.draw_coverage([]).axes[0].get_lines()[0].get_xydata().tolist() == []
+    matrix = chart.draw_confusion_matrix(np.array([[3, 1], [0, 2]]), ["rose", "tulip"])
+    assert layout(matrix) == ["5.64 5.74", "1.24 1.24 3.20 3.20", "4.69 1.24 0.15 3.20"]
+    assert styles(matrix) == [
+        f"0.40 5.34 20 bold {INK} left top",
+        f"0.40 4.92 11 normal {FAINT} left top",
+    ]
+    assert matrix.axes[0].texts[0].get_position() == (0, 0)
+    assert matrix.axes[0].texts[1].get_position() == (1, 0)
+    large = chart.draw_confusion_matrix(np.eye(40, dtype=int), [f"c{n}" for n in range(40)])
+    assert layout(large)[1].endswith(" 14.40 14.40")
+    assert large.axes[0].get_xticklabels()[0].get_size() == 11
+    widest = chart.draw_confusion_matrix(np.eye(102, dtype=int), [f"c{n}" for n in range(102)])
+    assert layout(widest)[1].endswith(" 17.00 17.00")
+    assert widest.axes[0].get_xticklabels()[0].get_size() == pytest.approx(0.62 * 17 * 72 / 102)
+
+
+def test_picture_for_a_notebook_is_none_where_the_photo_is_gone(tmp_path: Path) -> None:
+    assert chart.png_of(None, lambda shown: Figure()) is None
+    assert chart.png_of(tmp_path / "gone.jpg", lambda shown: Figure()) is None
+    photo().save(tmp_path / "a.png")
+    sizes: list[tuple[int, int]] = []
+
+    def draw(shown: Image.Image) -> Figure:
+        sizes.append(shown.size)
+        return chart.draw_learning_curves([{"epoch": 1, "loss": 2.0, "accuracy": 0.3}])
+
+    made = chart.png_of(tmp_path / "a.png", draw)
+    assert made is not None and made.startswith(b"\x89PNG")
+    assert sizes == [(64, 48)]
+    assert Image.open(BytesIO(made)).size == (1500, 600)  # 150 dots an inch
 
 
 def test_first_bar_stands_out() -> None:

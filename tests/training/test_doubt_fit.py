@@ -162,6 +162,224 @@ def test_without_photos_to_fit_it_on_the_model_stays_as_it_was(
     assert doubt.fit_known(model, splits, Extractor(), TrainConfig(), tmp_path) is None
 
 
+def test_what_is_fitted_on_is_told_and_how_many_right_answers_are_kept(
+    model: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doubt, "stored_order", lambda photos: np.arange(photos.count))
+    monkeypatch.setattr(doubt, "_HEAD_STEPS", 4)
+    monkeypatch.setattr(doubt, "_STEPS", 5)
+    monkeypatch.setattr(doubt, "draw_pictures", lambda size: np.zeros((24, 1, 1, 3), np.uint8))
+    ways: list[str] = []
+    for name in ("_fit_across_sources", "_fit_on_validation", "_calibrate"):
+        call = getattr(doubt, name)
+        monkeypatch.setattr(
+            doubt, name, lambda *given, name=name, call=call: (ways.append(name), call(*given))[1]
+        )
+    train, validation = photos(*rows(60, 1), "train"), photos(*rows(30, 2), "validation")
+    unknown, strange = (photos(*rows(count, count, True), "unknown") for count in (50, 20))
+    plain = Splits(train, validation, None)
+
+    def facts(splits: Splits) -> dict:
+        ways.clear()
+        fitted = doubt.fit_known(model, splits, Extractor(), TrainConfig(batch_size=64), tmp_path)
+        return fitted.facts
+
+    def told(count: int, chosen_on: str, others: int, kept: float) -> dict:
+        return {
+            "unknown_photos": count,
+            "chosen_on": chosen_on,
+            "chosen_on_unknown": others,
+            "kept": kept,
+        }
+
+    assert facts(plain) == told(0, "validation", 0, doubt.KEPT_BLINDLY)
+    assert ways == ["_fit_on_validation"]
+    # Of few there are no sources to tell apart: they are shown beside the drawings.
+    few = unknown.__class__(**{**vars(unknown), "count": 49})
+    assert facts(plain._replace(unknown=few)) == told(49, "validation", 0, doubt.KEPT_BLINDLY)
+    assert ways == ["_fit_on_validation"]
+    whole = plain._replace(unknown=unknown, validation_unknown=strange)
+    assert facts(whole) == told(50, "validation", 20, doubt.KEPT)
+    assert ways == ["_fit_across_sources", "_calibrate"]
+    # Nothing to choose thresholds on: those that hold for most models.
+    alone = Splits(train, None, None, few)
+    fitted = doubt.fit_known(model, alone, Extractor(), TrainConfig(batch_size=64), tmp_path)
+    assert fitted.thresholds == doubt.Thresholds(0.5, 0.7, 0.9)
+    one = photos(*rows(6, 1), "train")
+    one.labels = ("a",)
+    whole = whole._replace(train=one)
+    assert doubt.fit_known(model, whole, Extractor(), TrainConfig(), tmp_path) is None
+
+
+def test_no_more_photos_are_held_in_memory_than_make_it_better(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doubt, "_MOST_PHOTOS", 10)
+    assert doubt._spread_over(10).tolist() == list(range(10))
+    assert doubt._spread_over(11).tolist() == list(range(0, 11, 2))
+    assert doubt._spread_over(21).tolist() == list(range(0, 21, 3))
+    assert doubt._spread_over(0).tolist() == []
+    cached = CachedFeatures([np.arange(12.0)[:, None]], np.arange(12))
+    some = doubt._at_most(cached)
+    assert doubt._rows(some).ravel().tolist() == some.labels.tolist() == [0, 2, 4, 6, 8, 10]
+
+
+def test_parts_are_filled_by_their_sizes() -> None:
+    # 6 and 5 of 22 are not more than a quarter; the smallest part gets the next.
+    origins = ["a"] * 5 + ["b"] * 5 + ["c"] * 5 + ["d"] * 4 + ["e"] * 3
+    parts = doubt.folds(origins, ["0"] * 22)
+    by_source = {name: parts[origins.index(name)] for name in "abcde"}
+    assert by_source == {"a": 0, "b": 1, "c": 2, "d": 0, "e": 1}
+    # A source of exactly a quarter stays together; one photo more and it is divided.
+    assert set(doubt.folds(["a"] * 2 + list("bcdefg"), [*"0123", *"0123"]).tolist()[:2]) == {0}
+    large = doubt.folds(["a"] * 3 + list("bcdef"), ["1", "5", "9", *"00000"])
+    assert large[:3].tolist() == [1, 2, 0]
+    assert doubt.folds(["a"] * 4, ["7", "8", "9", "a"], 2).tolist() == [1, 0, 1, 0]
+
+
+def test_others_weigh_as_much_as_is_said() -> None:
+    weights = doubt._weights_of_others(20, 4)
+    np.testing.assert_allclose(weights, [*[1] * 20, *[0.5] * 4])  # a tenth of 20, in four
+    np.testing.assert_allclose(doubt._weights_of_others(0, 3), [1] * 3)
+
+
+def test_spread_of_features_is_never_nothing() -> None:
+    mean, deviation = doubt._spread(np.float32([[1, 5], [3, 5]]))
+    np.testing.assert_allclose(mean, [2, 5])
+    np.testing.assert_allclose(deviation, [1.025 + 1e-6, 0.025 + 1e-6], rtol=1e-6)
+
+
+def test_small_sums() -> None:
+    logits = np.float32([[0, np.log(3)], [100, 100]])
+    np.testing.assert_allclose(doubt._log_sum(logits), [np.log(4), 100 + np.log(2)], rtol=1e-6)
+    np.testing.assert_allclose(
+        doubt._sigmoid(np.array([0, np.log(3), -99])), [0.5, 0.75, 0], atol=1e-6
+    )
+    # Of two logits 1 apart from their mean; what is added to all of a photo is no loudness.
+    assert doubt._loudness(np.float32([[1, 3], [11, 13]])) == pytest.approx(1)
+    parts = [(np.array([True, False, True]), np.float32([[1], [3]]))]
+    parts.append((np.array([False, True, False]), np.float32([[2]])))
+    assert doubt._in_place(parts).ravel().tolist() == [1, 2, 3]
+
+
+def test_weights_are_those_of_a_logistic_regression() -> None:
+    random = np.random.default_rng(0)
+    known = random.normal((2, 0), 1.0, (80, 2)).astype(np.float32)
+    others = random.normal((0, 0.5), (1, 3), (40, 2)).astype(np.float32)
+    heavy = np.where(np.arange(80) < 40, 1.0, 0.1)
+    weights, bias = doubt._weigh(known, heavy, others, np.ones(40))
+    # The slope of what is documented is 0 there, in standardised coordinates.
+    rows = np.concatenate([known, others]).astype(np.float64)
+    shares = np.concatenate([heavy / heavy.sum(), np.full(40, 1 / 40)])
+    signed = np.where(np.arange(120) < 80, 1, -1)
+    deviation = rows.std(axis=0)
+
+    def cost(change: np.ndarray) -> float:
+        odds = rows @ (weights + change[:2]) + bias + change[2]
+        pull = 1e-3 * (((weights + change[:2]) * deviation) ** 2).sum()
+        return float((shares * np.log1p(np.exp(-signed * odds))).sum() + pull)
+
+    for number in range(3):
+        step = 1e-2 * np.eye(3)[number]
+        assert cost(np.zeros(3)) < min(cost(step), cost(-step))
+        assert abs(cost(step) - cost(-step)) < 2e-5
+
+
+@pytest.mark.parametrize("has_whitening", [True, False])
+def test_columns_are_where_the_documented_loss_is_least(
+    has_whitening: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doubt, "_STEPS", 500)
+    features, labels = rows(60, 1)
+    strange, _ = rows(30, 2, strange=True)
+    logits, others = 3 * features[:, :CLASSES], 3 * strange[:, :CLASSES]
+    weights = np.where(np.arange(30) < 15, 1.0, 0.5)
+    whitening, pull = None, doubt._PULL / 30
+    if has_whitening:
+        cached = CachedFeatures([features], labels)
+        whitening = doubt.fit_whitening(doubt.measure_moments(cached, CLASSES), 1.0)
+        pull = doubt._PULL
+    kernel, offset = doubt._fit_columns(whitening, (features, logits), (strange, others, weights))
+    assert kernel.shape == (SIZE, doubt.COLUMNS) and offset.shape == (doubt.COLUMNS,)
+    # Standardised by the known photos, and divided by the root of the number of features.
+    centre, deviation = doubt._spread(features)
+    inner = kernel * (deviation * SIZE**0.5)[:, None]
+    if has_whitening:
+        inner = np.linalg.lstsq(whitening.matrix.T.astype(float), kernel.astype(float), rcond=None)[
+            0
+        ]
+    mass = np.concatenate([logits, others]) * (0.7 / doubt._loudness(logits))
+    mass = np.log(np.exp(mass).sum(axis=1))
+    shares = np.concatenate([np.ones(60), weights])
+    shares /= shares.sum()
+    signed = np.where(np.arange(90) < 60, 1, -1)
+    every = np.concatenate([features, strange]).astype(float)
+
+    def cost(scale: float, shift: float) -> float:
+        columns = every @ (kernel * scale) + offset + shift
+        odds = mass - np.log(np.exp(columns).sum(axis=1))
+        return float(
+            (shares * np.log1p(np.exp(-signed * odds))).sum()
+            + 0.5 * pull * ((inner * scale) ** 2).sum()
+        )
+
+    best = cost(1, 0)
+    for scale, shift in ((1.03, 0), (0.97, 0), (1, 0.03), (1, -0.03)):
+        assert best < cost(scale, shift)
+    assert abs(cost(1, 0.02) - cost(1, -0.02)) < 1e-4
+    assert abs(cost(1.005, 0) - cost(0.995, 0)) < 1e-3
+    columns = features @ kernel + offset, strange @ kernel + offset
+    assert columns[1].max(axis=1).min() > columns[0].max(axis=1).max()
+
+
+def test_calibrated_score_is_turned_by_both_kinds_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[list[float]] = []
+
+    def weigh(*parts: np.ndarray) -> tuple[np.ndarray, float]:
+        given.append([part.ravel().tolist() for part in parts])
+        return np.float32([slopes.pop()]), 0.5
+
+    monkeypatch.setattr(doubt, "_odds", lambda score, seen: np.array(seen, np.float32))
+    monkeypatch.setattr(doubt, "_weigh", weigh)
+    slopes = [-1.0, 0.0, 2.0]
+    turned = doubt._calibrate(score(), [1.0, 2.0], [3.0])  # type: ignore[arg-type]
+    assert given == [[[1, 2], [1, 1], [3], [1]]]
+    np.testing.assert_allclose(turned.weights, 2 * score().weights)
+    assert turned.bias == 2 * 0.25 + 0.5
+    while slopes:  # too few photos to say anything
+        again = doubt._calibrate(score(), [1.0], [3.0])  # type: ignore[arg-type]
+        assert again.bias == 0.25 and (again.weights == score().weights).all()
+
+
+def test_threshold_is_the_smallest_that_is_right_often_enough() -> None:
+    given = np.array([0.5, 0.6, 0.6, 0.7, 0.8])
+    right = np.array([False, True, False, True, True])
+
+    def right_from(threshold: float) -> np.ndarray:
+        return right[given >= threshold - 1e-9]
+
+    assert doubt._threshold(right_from, 0.75, 0.5, 0.95) == 0.51
+    assert doubt._threshold(right_from, 0.6, 0.5, 0.95) == 0.5  # three of five are enough
+    assert doubt._threshold(right_from, 0.9, 0.5, 0.95) == 0.61
+    assert doubt._threshold(lambda threshold: right[:0], 0.9, 0.5, 0.95) == 0.95
+    assert doubt._threshold(lambda threshold: right[:1], 0.9, 0.8, 0.97) == 0.97
+
+
+def test_known_is_chosen_by_the_right_answers_alone() -> None:
+    probabilities = np.float32([[0.6, 0.4], [0.7, 0.3], [0.9, 0.1], [0.8, 0.2]])
+    known = np.float32([0.2, 0.4, 0.6, 0.01])
+    labels = np.array([0, 0, 0, 1])
+    found = doubt.choose_thresholds(probabilities, known, labels, [], kept=0.5)
+    assert found.known == pytest.approx(0.4)
+    assert found.sure == 0.5  # all that pass are right
+    # None is right: nothing can be promised.
+    none = doubt.choose_thresholds(probabilities, known, 1 - np.zeros(4, int), [], kept=0.5)
+    assert none.known == pytest.approx(0.01)
+    assert (
+        doubt.choose_thresholds(probabilities[:3], known[:3], np.ones(3, int), [], 0.5).known == 0.5
+    )
+
+
 def test_thresholds_keep_what_they_promise() -> None:
     random = np.random.default_rng(0)
     labels = np.arange(400) % 4
