@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import json
@@ -22,9 +23,9 @@ from conftest import COLOURS
 from deadly_photos import HANGS, KILLS, python_path
 from PIL import Image
 
-from keras_flowers.commands import merge, predict
+from keras_flowers.commands import merge, parts, predict
 from keras_flowers.errors import UserError
-from keras_flowers.inference.scale.folder import RunFolder
+from keras_flowers.inference.scale.folder import Count, RunFolder
 
 pa = pytest.importorskip("pyarrow", reason="parts need the extra [scale]")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -215,6 +216,111 @@ def test_package_that_is_not_installed_is_named(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UserError, match=rf"needs the package {package}, .* \"\.\[scale\]\""):
         run("photos", "--output", "a/", *options)
+
+
+# What is said.
+
+
+def options(**given: Any) -> argparse.Namespace:
+    return argparse.Namespace(
+        **{"shard": None, "part_photos": None, "output": Path("out"), **given}
+    )
+
+
+@pytest.mark.parametrize(
+    ("total", "done", "shard", "said"),
+    [
+        ((10, 0), (0, 0), None, "10 of 10 photos named"),
+        ((10, 1), (0, 0), None, "9 of 10 photos named; 1 could not be read; its row says why"),
+        (
+            (9, 2),
+            (4, 0),
+            None,
+            "7 of 9 photos named, 4 of them now, 2.0/s; 2 could not be read; th",
+        ),
+        ((9, 0), (1, 0), (2, 3), "9 of 9 photos named, share 2 of 3, 1 of them now, 0.5/s"),
+    ],
+)
+def test_summary_counts_this_call_and_those_before(
+    total: Any, done: Any, shard: Any, said: str
+) -> None:
+    text = parts._summary(Count(*total), Count(*done), 2.0, options(shard=shard))
+    assert text.startswith(said)
+    assert text.endswith("their rows say why") or text == said
+    assert parts._summary(Count(5), Count(5), 0.0, options()).endswith("5000000.0/s")
+
+
+def test_advice_is_the_next_command() -> None:
+    assert parts._advice(Path("a b"), True) == (
+        "all parts are there; one table: keras-flowers merge a b"
+    )
+    assert parts._advice(Path("a"), False) == (
+        "parts are missing; the other shares, or the same command, do what is left"
+    )
+
+
+def test_parts_are_as_large_as_the_run_was_begun_with() -> None:
+    assert parts._photos_of_a_part(options()) == 512
+    assert parts._photos_of_a_part(options(part_photos=7)) == 7
+    Path("out").mkdir()
+    manifest: dict[str, Any] = {"inputs": {"parts": 1}, "options": {"part_photos": 9}}
+    for manifest["options"], count in (({"part_photos": 9}, 9), ({}, 512)):
+        Path("out/manifest.json").write_text(json.dumps(manifest))
+        assert parts._photos_of_a_part(options()) == count
+    del manifest["options"]
+    Path("out/manifest.json").write_text(json.dumps(manifest))
+    assert parts._photos_of_a_part(options()) == 512
+
+
+def test_bar_expects_of_unknown_shards_what_those_before_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Bar:
+        def __init__(self, **given: Any) -> None:
+            self.total, self.n, self.closed = given["total"], 0, False
+
+        def set_postfix(self, failed: int, refresh: bool) -> None:
+            self.failed = failed
+
+        def update(self, count: int) -> None:
+            self.n += count
+
+        def close(self) -> None:
+            self.closed = True
+
+    made: list[Bar] = []
+    monkeypatch.setattr(
+        parts, "progress_bar", lambda **given: made.append(Bar(**given)) or made[-1]
+    )
+    plan: Any = {0: 4, 1: None, 2: None, 3: None, 4: 6}
+    plan_of: Any = type("Plan", (), {"photos_of": staticmethod(plan.get)})
+    with parts._progress(plan_of, [0, 1, 2, 3, 4]) as show:
+        (bar,) = made
+        assert bar.total == 10
+        show(False, Count(4, 1), 1)
+        assert (bar.total, bar.n, bar.failed) == (10, 4, 1)
+        show(True, Count(5), 1)  # three of five each
+        assert (bar.total, bar.n) == (25, 9)
+        show(True, Count(10), 2)  # now of 7.5
+        assert (bar.total, bar.n, bar.failed) == (10 + 15 + 7, 19, 2)
+        show(True, Count(1), 2)
+        assert bar.total == 26
+    assert bar.closed
+    with parts._progress(plan_of, [1]):
+        assert made[-1].total is None
+
+
+def test_folder_that_stays_empty_is_not_left_behind() -> None:
+    with parts._made(Path("a/new")):
+        assert Path("a/new").is_dir()
+    assert not Path("a/new").exists()
+    with parts._made(Path("a/new")):
+        Path("a/new/x").touch()
+    assert Path("a/new/x").exists()
+    Path("old").mkdir()
+    with parts._made(Path("old")):
+        pass
+    assert Path("old").is_dir()
 
 
 # Deaths.

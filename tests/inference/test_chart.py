@@ -424,7 +424,7 @@ def test_prediction_has_its_layout() -> None:
 
 def test_many_bars_reach_up_beside_the_title() -> None:
     figure = chart.draw_prediction(photo(300, 900), SUNFLOWER * 5)
-    assert layout(figure)[1:] == ["0.40 0.40 1.53 4.60", "3.74 0.40 2.90 6.30"]
+    assert layout(figure)[1:] == ["0.40 1.34 1.53 4.60", "3.74 0.40 2.90 6.30"]
     # Three rows of a panorama are as high as their names take; those of a tower no higher.
     few, high = (chart.draw_prediction(photo(*size), SUNFLOWER) for size in ((2000, 300), (9, 20)))
     assert layout(few)[2].endswith(" 1.26")

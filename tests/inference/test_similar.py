@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_flowers.errors import UserError
+from keras_flowers.inference import similar
 from keras_flowers.inference.classifier import default_model, load_classifier
-from keras_flowers.inference.similar import INDEX_FILE, SimilarIndex
+from keras_flowers.inference.similar import (
+    INDEX_FILE,
+    SimilarIndex,
+    SimilarPhoto,
+    SimilarPhotos,
+)
 
 if TYPE_CHECKING:
     from export_fixtures import Exported
@@ -100,6 +109,79 @@ def test_index_of_another_model_is_refused(index: SimilarIndex) -> None:
     for other in (kernel * 1.1, kernel[:, :1], kernel[:-1]):
         with pytest.raises(UserError, match="was made with another model"):
             index.check_model(other, Path("similar.npz"))
+
+
+def test_many_photos_are_compared_in_pieces(
+    index: SimilarIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = np.random.default_rng(1).normal(size=SIZE)
+    whole = index.nearest(features, PHOTOS)
+    for rows in (1, 7, 49, 50):
+        monkeypatch.setattr(similar, "_ROWS", rows)
+        for one, other in zip(index.nearest(features, PHOTOS), whole, strict=True):
+            assert one.place == other.place
+            assert one.similarity == pytest.approx(other.similarity, abs=1e-5)
+
+
+def test_photos_that_are_as_similar_come_in_their_order(index: SimilarIndex) -> None:
+    index.rows[:] = index.rows[3]
+    found = index.nearest(np.ones(SIZE), 4)
+    assert [one.place for one in found] == [f"bed {number}.jpg" for number in range(4)]
+    assert found[0].digest == f"{0:016x}"
+    assert [one.name for one in index.nearest(np.ones(SIZE), 2, ("x", "y"))] == [
+        "xy"[index.classes[number]] for number in range(2)
+    ]
+
+
+def test_nothing_resembles_the_average_photo(index: SimilarIndex) -> None:
+    found = index.nearest(index.centre.astype(float), 1)
+    assert found[0].similarity == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("rows", np.zeros((PHOTOS, RANK + 1), np.float16)),
+        ("rows", np.zeros((PHOTOS, 1, RANK), np.float16)),
+        ("rows", np.zeros((PHOTOS - 1, RANK), np.float16)),
+        ("projection", np.zeros((SIZE + 1, RANK), np.float16)),
+        ("centre", np.zeros(SIZE - 1, np.float32)),
+        ("digests", np.zeros(PHOTOS + 1, "S16")),
+        ("classes", np.zeros(PHOTOS - 1, np.int32)),
+        ("classes", np.full(PHOTOS, 2, np.int32)),
+        ("classes", np.full(PHOTOS, -1, np.int32)),
+    ],
+)
+def test_index_whose_parts_do_not_fit_is_damaged(
+    index: SimilarIndex, tmp_path: Path, field: str, value: np.ndarray
+) -> None:
+    dataclasses.replace(index, **{field: value}).save(tmp_path / INDEX_FILE)
+    with pytest.raises(UserError, match=r"is damaged \(its parts do not fit together\); make it"):
+        SimilarIndex.load(tmp_path / INDEX_FILE)
+
+
+def test_index_without_photos_is_damaged(index: SimilarIndex, tmp_path: Path) -> None:
+    nothing = dataclasses.replace(
+        index, places=(), digests=index.digests[:0], classes=index.classes[:0], rows=index.rows[:0]
+    )
+    nothing.save(tmp_path / INDEX_FILE)
+    with pytest.raises(UserError, match="is damaged"):
+        SimilarIndex.load(tmp_path / INDEX_FILE)
+
+
+def test_similar_photos_are_a_table_as_text() -> None:
+    photos = (SimilarPhoto(0.987, "rose", "a.jpg", "d"), SimilarPhoto(-0.5, "daisies", "b", "e"))
+    found = SimilarPhotos(photos)
+    assert str(found) == " 0.99  rose     a.jpg\n-0.50  daisies  b"
+    assert str(SimilarPhotos(())) == ""
+    assert (len(found), found[1], list(found)) == (2, photos[1], list(photos))
+    file = io.BytesIO()
+    Image.new("RGB", (512, 256)).save(file, "PNG")
+    shown = SimilarPhotos(photos, (b"", file.getvalue()))._repr_html_()
+    assert shown.startswith("<table><tr><td></td><td>0.99</td><td>rose</td><td>a.jpg</td></tr><tr>")
+    data = base64.b64decode(shown.partition("base64,")[2].partition('"')[0])
+    assert Image.open(io.BytesIO(data)).size == (128, 64)
+    assert found._repr_html_().startswith("<table><tr><td>0.99</td>")
 
 
 def test_similar_photos_show_themselves(index: SimilarIndex) -> None:

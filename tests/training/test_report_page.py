@@ -145,10 +145,10 @@ def test_photos_that_were_learned_or_are_of_no_class_are_told_of(run: Run) -> No
     assert shown.startswith(
         "The model was trained on 1,234 of these photos: this is no test. named"
     )
-    assert " 1 other photo shows none of the classes and are not scored. As training " in shown
+    assert " 1 other photo shows none of the classes: not scored. As training " in shown
     others = OtherPhotos(PROBABILITIES[:1], None, (Subject(),), (("", ""),))
     told = said(page._scores(findings(evaluation=dataclasses.replace(learned, others=others))))
-    assert "are not scored; Doubt tells what is said of them." in told
+    assert "of the classes: not scored; Doubt tells what is said of them." in told
     assert (
         "split | photos | right | among five | mean of classes | sure and wrong || validation | "
         "1,234 | 87.5% (50.0% to 99.5%) | | 87.5% (50.0% to 99.5%) | By source"

@@ -182,7 +182,7 @@ def _scores(findings: Findings) -> str:
     if evaluation.unknown_count:
         others = counted(evaluation.unknown_count, "other photo shows", "other photos show")
         told = "" if evaluation.others is None else "; <i>Doubt</i> tells what is said of them"
-        left_out = f"<p>{others} none of the classes and are not scored{told}.</p>"
+        left_out = f"<p>{others} none of the classes: not scored{told}.</p>"
     return (
         f'{warning}<div class="scores">{shown}</div><p>The range below each share is its 95 % '
         f"interval. {over} An answer is <i>sure</i> above {metrics.SURE:.0%}.</p>"

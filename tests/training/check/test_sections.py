@@ -16,6 +16,8 @@ import pytest
 
 pytest.importorskip("tensorflow_datasets", reason="the check needs the extra [train]")
 
+from keras_flowers.commands import data
+from keras_flowers.commands.data import summary_of
 from keras_flowers.training.check import check as checking
 from keras_flowers.training.check import page, report, sections, table
 from keras_flowers.training.check.check import DataCheck
@@ -276,6 +278,29 @@ def test_table_has_groups_and_sources_and_files_from_anywhere() -> None:
         "bt",
         "fx",
     ]
+
+
+def test_summary_counts_what_the_page_shows() -> None:
+    assert (
+        summary_of(check())
+        == """
+beds: 7 photos of 2 classes (train, test)
+  fewest: unknown 1, tulip 2, rose 4
+  most:   rose 4, tulip 2, unknown 1
+       1  files cannot be read
+       2  photos are tiny: a side below 50 pixels
+       4  photos are copies or near copies of others
+       1  photos are in several classes: only one label can be right
+       1  photos are in several splits: scores would be too good
+       1  pairs of classes may be one flower: rose / tulip
+       2  labels look wrong
+       2  photos fit no class"""
+    )
+    plain = summary_of(check(doubts=None, doubles=(), duplicates=(), sides=np.array(["all"] * 8)))
+    assert "beds: 7 photos of 2 classes\n" in plain
+    assert plain.endswith("       0  pairs of classes may be one flower")
+    assert data._shortened(list("abcde")) == "a, b, c, d, e"
+    assert data._shortened(list("abcdef")) == "a, b, c, d, e, ..."
 
 
 def test_copies_end_as_what_they_are() -> None:
