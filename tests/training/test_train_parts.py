@@ -1,0 +1,140 @@
+"""What a training chooses before it begins, and what it says of its cache; nothing is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("tensorflow_datasets", reason="training needs the extra [train]")
+
+from keras_flowers.errors import UserError
+from keras_flowers.training import train
+from keras_flowers.training.config import TrainConfig
+from keras_flowers.training.run_directory import Run
+from keras_flowers.training.views import View
+
+
+def test_large_cache_is_told_of_and_a_smaller_one_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for size, said in (
+        (1_000_000_000, []),
+        (
+            1_250_000_001,
+            [
+                f"cached features take 1.3 GB in {tmp_path}: keras-flowers cache lists them, and "
+                "with --limit 1GB deletes the oldest"
+            ],
+        ),
+    ):
+        monkeypatch.setattr(train, "FeatureCache", lambda folder, n=size: SimpleNamespace(bytes=n))
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            train._tell_of_cache(tmp_path)
+        assert caplog.messages == said
+
+
+def test_views_are_those_of_the_photo_and_of_the_field() -> None:
+    assert train._views(TrainConfig(views=3)) == [0, 1, 2]
+    assert train._views(TrainConfig(views=2, field_views=2)) == [0, 1, View.field(0), View.field(1)]
+
+
+def test_few_photos_are_learned_in_as_many_steps() -> None:
+    assert train.epochs_for(1, 256) == 80
+    assert train.epochs_for(256, 256) == 80
+    assert train.epochs_for(257, 256) == 40
+    assert train.epochs_for(16 * 256, 256) == 5
+    assert train.epochs_for(15 * 256, 256) == 6
+
+
+def test_nothing_is_chosen_on_photos_that_are_learned_from() -> None:
+    photos: Any = SimpleNamespace(count=256)
+    splits: Any = SimpleNamespace(train=photos, validation=None)
+    with pytest.raises(UserError, match="--train_split train holds the validation photos, so noth"):
+        train._resolve(TrainConfig(), splits)
+    resolved = train._resolve(TrainConfig(temperature=0.5, image_size=96, views=2), splits)
+    assert (resolved.image_size, resolved.epochs) == (96, train.epochs_for(512, 256))
+    start: Any = SimpleNamespace(model=SimpleNamespace(input_shape=(None, 128, 128, 3)))
+    splits.validation = photos
+    assert train._resolve(TrainConfig(epochs=7), splits, start).image_size == 128
+    assert train._resolve(TrainConfig(epochs=7), splits, start).epochs == 7
+    assert train._resolve(TrainConfig(base="MobileNetV2"), splits).image_size == 224
+    with pytest.raises(ValueError, match="no validation photos to fit a temperature on"):
+        train._calibrate(TrainConfig(), None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_finished", "provenance", "is_tuned"),
+    [
+        ("model.keras", True, {"fine_tune": "all"}, True),
+        ("model.keras", False, {"fine_tune": "all"}, False),
+        ("model.keras", True, {}, False),
+        ("other.keras", True, {"fine_tune": "all"}, False),
+    ],
+)
+def test_base_has_learned_from_photos_only_where_its_run_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    is_finished: bool,
+    provenance: dict[str, str],
+    is_tuned: bool,
+) -> None:
+    run = SimpleNamespace(
+        model_path=Path("run") / name,
+        is_finished=is_finished,
+        metadata=SimpleNamespace(provenance=provenance),
+    )
+    monkeypatch.setattr(train, "file_of_base", lambda base: base)
+    monkeypatch.setattr(Run, "open", lambda path: run)
+    assert (train._tuned_base("run") is run) is is_tuned
+    assert train._tuned_base("MobileNetV2") is None
+
+
+def test_worker_has_four_cores_at_most_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from keras_flowers.inference.scale import ray_workers
+
+    asked: list[Any] = []
+    monkeypatch.setattr(ray_workers, "ray_workers", lambda make, **options: asked.append(options))
+    for cores, config in ((16, {}), (2, {}), (16, {"worker_cores": 6, "engine": "ray"})):
+        monkeypatch.setattr(train, "available_cores", lambda cores=cores: cores)
+        train._workers(TrainConfig(**config))
+    assert [one["cores"] for one in asked] == [4, 2, 6]
+    assert asked[0] == {"address": None, "workers": None, "cores": 4, "memory_mb": None}
+
+
+def test_photos_to_choose_on_that_are_learned_or_tested_on_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import numpy as np
+
+    from keras_flowers.training import sources
+
+    def photos(*digests: bytes, split: str = "x") -> Any:
+        return Photos(digests=np.array(digests), split=split, labels=("a",), dataset="holiday")
+
+    class Photos(SimpleNamespace):
+        pass
+
+    opened = SimpleNamespace(
+        counts={"train": 1, "unknown": 1, "test": 1},
+        photos=lambda split: asked.append(split) or photos(b"1", b"2", b"3"),
+    )
+    asked: list[str] = []
+    monkeypatch.setattr(sources, "open_photos", lambda *_, **__: opened)
+    monkeypatch.setattr(
+        train.dataclasses, "replace", lambda one, **new: Photos(**{**vars(one), **new})
+    )
+    config = TrainConfig(validation_data=("holiday",), data=("x",))
+    found = train._open_validation_data(config, photos(b"8"), photos(b"9"))
+    assert asked == ["train+test"]
+    assert found.split == "holiday"
+    for learned, tested in (((b"2", b"3"), (b"9",)), ((b"8",), (b"1", b"3"))):
+        with pytest.raises(UserError, match="--validation_data shares 2 photos with y; expected"):
+            train._open_validation_data(
+                config,
+                photos(*learned, split="y" if len(learned) > 1 else "z"),
+                photos(*tested, split="y"),
+            )
