@@ -366,8 +366,9 @@ def test_evidence_leaves_the_prediction_above_where_it_was() -> None:
     assert min(box.y0 for box in lower) > 0
 
 
-@pytest.mark.parametrize("shape", ["landscape", "portrait", "panorama", "tower", "thread"])
-@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize(
+    ("shape", "exact"), [("portrait", True), ("landscape", False), ("thread", False)]
+)
 def test_no_text_of_an_explanation_is_cut_or_covered(shape: str, exact: bool) -> None:
     places = {name: 2000 * np.eye(3) for name in ("sunflower", "gazania")}
     figure = chart.draw_evidence(photo(*SHAPES[shape]), SUNFLOWER, places, exact=exact)
