@@ -7,7 +7,8 @@ Head. The head's weights for features that vary little are a hundred times those
 with one 8-bit scale for all weights of a class most of them would be 0. Therefore depthwise
 convolutions pool the feature maps, in which each feature has its own 8-bit scale: they also bring
 the largest value of every average to 1, and after the square root another one brings every feature
-to mean 0 and variance 1. The head's weights absorb the inverse.
+to mean 0 and variance 1. The head's weights absorb the inverse; what tells how likely a photo is
+known at all reads the same features.
 
 Streams. No activation bounds the maps that blocks hand on and add up, so the channel with the
 largest values takes the 8-bit scale for itself. Each channel is divided by its largest value, and
@@ -79,8 +80,12 @@ def convert_int8(
     pooled, exact = (
         _predict(model, model.get_layer(name).output, photos) for name in (POOLED, FEATURES)
     )
-    mean, deviation = exact.mean(axis=0), exact.std(axis=0)
-    deviation = np.maximum(deviation, _LEAST_SHARE * deviation.mean())
+    score = score_in(model) if has_known(model) else None
+    if score is not None:  # the head and the score share the features that are levelled like this
+        mean, deviation = score.mean, score.deviation
+    else:
+        mean, deviation = exact.mean(axis=0), exact.std(axis=0)
+        deviation = np.maximum(deviation, _LEAST_SHARE * deviation.mean())
     # By the largest value of each, so that all share the one 8-bit scale of the pooled maps.
     strength = np.abs(pooled).max(axis=0)
     strength = np.maximum(strength, _LEAST_SHARE * strength.mean())
@@ -101,18 +106,14 @@ def convert_int8(
     kernel, bias = model.get_layer(OUTPUT).get_weights()
     head = keras.layers.Dense(len(bias), name=OUTPUT)
     logits = head(level)
-    if has_known(model):
-        score = score_in(model)
-        stretch = _LOUDER * deviation / score.deviation
-        move = _LOUDER * (mean - score.mean) / score.deviation
-        standardised = _level(features, stretch * slope, stretch * shift + move)
+    if score is not None:
         strangers = keras.layers.Dense(len(score.offset))
-        answers, known = answer_layers(logits, standardised, strangers(level), score)
+        answers, known = answer_layers(logits, level, strangers(level), score, louder=_LOUDER)
     else:
         answers = keras.layers.Softmax()(logits)
     levelled = keras.Model(rounded.inputs[0], answers)
     head.set_weights([kernel * deviation[:, None], bias + mean @ kernel])
-    if has_known(model):
+    if score is not None:
         strangers.set_weights(
             [score.kernel * deviation[:, None], score.offset + mean @ score.kernel]
         )

@@ -130,6 +130,8 @@ def answer_layers(
     standardised: keras.KerasTensor,
     strangers: keras.KerasTensor,
     score: KnownScore,
+    *,
+    louder: float | None = None,
 ) -> tuple[keras.KerasTensor, keras.layers.Layer]:
     """The end of the graph.
 
@@ -138,6 +140,7 @@ def answer_layers(
         standardised: [N, D], the features with mean 0 and deviation 1.
         strangers: [N, K].
         score: Its number of weights; the weights themselves are set afterwards.
+        louder: By which the distance in the evidence is multiplied; None: not at all.
 
     Returns:
         The probabilities [N, C + 1], and the layer that takes the weights and the bias.
@@ -152,8 +155,9 @@ def answer_layers(
     deviation = ops.sqrt(variance)
     sizes = ops.abs(standardised)
     distance = ops.mean(sizes, axis=-1, keepdims=True)
+    weighed = distance if louder is None else ops.multiply(distance, louder)
     strange = ops.max(strangers, axis=-1, keepdims=True)
-    evidence = keras.layers.Concatenate(name="evidence")([top, mean, deviation, distance, strange])
+    evidence = keras.layers.Concatenate(name="evidence")([top, mean, deviation, weighed, strange])
     known = keras.layers.Dense(1, activation="sigmoid", name=KNOWN)
     share = known(evidence)
     assert evidence.shape[-1] == len(score.weights)
