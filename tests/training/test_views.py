@@ -76,6 +76,46 @@ def test_seed_determines_the_view() -> None:
     assert all((views[0] != other).mean() > 0.1 for other in views[2:])
 
 
+def test_view_of_a_seed_is_what_it_was() -> None:
+    """Cached features are found by a view's number: it must mean the same picture for ever."""
+    found = []
+    for seed in range(4):
+        view = tf_image.random_view(tf.constant(PLACES), (20, 30), tf.constant([seed, 7])).numpy()
+        found.append([*view.astype(float).mean(axis=(0, 1)), view.std()])
+    expected = [
+        [93.7, 47.2, 0.0, 53.2],
+        [118.3, 64.7, 0.0, 61.8],
+        [115.9, 69.2, 0.0, 67.9],
+        [105.1, 75.6, 7.2, 47.6],
+    ]
+    np.testing.assert_allclose(found, expected, atol=0.6)
+
+
+def test_colours_change_as_documented() -> None:
+    pixels = np.random.default_rng(0).uniform(0, 255, (5, 6, 3)).astype(np.float32)
+    for number in range(6):
+        seed = tf.constant([number, 3])
+        flip, *drawn = tf.random.stateless_uniform([4], seed).numpy().tolist()
+        brightness, contrast, saturation = (0.8 + 0.4 * one for one in drawn)
+        turned = pixels[:, ::-1] if flip < 0.5 else pixels
+        grey = turned @ np.array([0.2989, 0.587, 0.114])
+        coloured = saturation * turned + (1 - saturation) * grey[..., None]
+        expected = brightness * (contrast * coloured + (1 - contrast) * turned.mean())
+        found = tf_image.change_colours(tf.constant(pixels), seed).numpy()
+        np.testing.assert_allclose(found, expected, atol=0.05)
+
+
+def test_part_has_at_least_a_pixel_and_begins_where_it_is_said() -> None:
+    photo = tf.constant(PLACES)
+    part = tf_image.cut(photo, tf.constant([0.25, 0.5]), tf.constant([0.5, 0.1])).numpy()
+    assert part.shape == (60, 20, 3)
+    assert part[0, 0].tolist() == [100, 30, 0]
+    tiny = tf_image.cut(photo, tf.constant([0.5, 0.5]), tf.constant([0.0, 0.001])).numpy()
+    assert tiny.shape == (1, 1, 3)
+    rounded = tf_image.to_bytes(tf.constant([-3.0, 1.4, 1.6, 300.0])).numpy()
+    assert rounded.tolist() == [0, 1, 2, 255]
+
+
 def test_quarter_of_the_photos_is_left_alone_where_photos_are_blended() -> None:
     assert data._UNBLENDED == 0.25
     one, other = tf.zeros((2, 2, 3), tf.uint8), tf.fill((2, 2, 3), tf.constant(200, tf.uint8))
