@@ -55,6 +55,45 @@ def test_answer_says_no_more_than_is_known(prediction: Prediction, kind: str, te
     assert prediction.answer.warning == ""  # none of these is of a deadly genus
 
 
+@pytest.mark.parametrize(
+    ("probabilities", "known", "kind"),
+    [
+        ((0.75, 0.25, 0.0), 0.5, "name"),  # as sure and as known as is asked for
+        ((0.75, 0.25, 0.0), 0.4999, "none"),
+        ((0.7499, 0.2501, 0.0), 1.0, "group"),
+        ((0.6875, 0.0625, 0.25), 1.0, "group"),  # 0.75 together, 0.0625 more than the name
+        ((0.6875, 0.0620, 0.2505), 1.0, "perhaps"),  # less than a group must have
+        ((0.71, 0.045, 0.245), 1.0, "perhaps"),  # enough, but hardly more than the name
+        ((0.4, 0.1, 0.5), 1.0, "perhaps"),
+    ],
+)
+def test_thresholds_are_included(probabilities: tuple[float, ...], known: float, kind: str) -> None:
+    names = ("sweet william", "carnation", "rose")
+    limits = Doubt(Thresholds(known=0.5, sure=0.75, group=0.75), tuple(groups_of(names)))
+    row = np.array(probabilities, np.float32)
+    said = Prediction(names, row, known=known, doubt=limits).answer
+    assert said.kind == kind
+    if kind == "group":
+        assert said.names == ("sweet william", "carnation") and said.taxon == "Dianthus"
+
+
+def test_second_name_is_said_from_a_tenth_on_and_three_of_what_is_none() -> None:
+    names = ("rose", "lotus", "azalea", "gaura")
+    limits = Doubt(Thresholds(known=0.5, sure=0.9, group=0.9))
+
+    def said(*row: float, known: float = 1.0) -> str:
+        shares = np.array(row, np.float64)
+        return Prediction(names, shares, known=known, doubt=limits).answer.text  # type: ignore[arg-type]
+
+    assert said(0.5, 0.1, 0.2, 0.2).startswith("perhaps a rose (50.0%) or an azalea (20.0%)")
+    assert said(0.82, 0.1, 0.04, 0.04) == "perhaps a rose (82.0%) or a lotus (10.0%)"
+    assert said(0.82, 0.09, 0.05, 0.04) == "perhaps a rose (82.0%)"
+    assert said(0.09, 0.08, 0.07, 0.06) == "perhaps a rose (9.0%)"
+    assert said(0.4, 0.3, 0.2, 0.1, known=0.1) == (
+        "none of the 4 flowers this model knows; most like: rose, lotus, azalea"
+    )
+
+
 def test_model_without_doubt_names_the_likeliest_as_ever() -> None:
     prediction = said(None, rose=0.05)
     assert (prediction.answer.kind, prediction.answer.text) == ("name", "rose")

@@ -15,12 +15,14 @@ import pytest
 
 pytest.importorskip("tensorflow_datasets", reason="a report needs the extra [train]")
 
+from keras_flowers.commands import report as command
+from keras_flowers.errors import UserError
 from keras_flowers.inference.doubt import Doubt, Thresholds
 from keras_flowers.inference.similar import SimilarPhoto
 from keras_flowers.training import metrics
 from keras_flowers.training.answers import OtherPhotos
 from keras_flowers.training.evaluate import Evaluation
-from keras_flowers.training.report import page
+from keras_flowers.training.report import page, report
 from keras_flowers.training.report.findings import (
     ConfusedPair,
     Findings,
@@ -28,6 +30,7 @@ from keras_flowers.training.report.findings import (
     ModelFile,
     find_pairs,
 )
+from keras_flowers.training.report.report import RunReport, check_page_path
 from keras_flowers.training.run_directory import Run
 from keras_flowers.training.sources.source import Subject
 
@@ -368,3 +371,65 @@ def test_head_of_the_page_says_what_was_scored_and_how() -> None:
         "pixels. Scores Settings Learning curves What a stated probability is worth Doubt"
     )
     assert "The photos that it was made of are not here, so they were not looked at." in body
+
+
+@pytest.mark.parametrize("name", ["report.pdf", "report", "folder.html"])
+def test_page_that_cannot_be_called_so_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(UserError, match=r"cannot be written to .*; expected a file name like rep"):
+        check_page_path(tmp_path / name)
+    made = RunReport(findings(), "<p>")
+    with pytest.raises(UserError, match="expected a file name like report.html"):
+        made.save(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.html"]
+
+
+def test_report_is_saved_and_shown(tmp_path: Path) -> None:
+    made = RunReport(findings(), "<p class='x'>größer & \"kleiner\"</p>")
+    for name in ("a.html", "b.HTM"):
+        assert made.save(str(tmp_path / name)) == tmp_path / name
+        assert (tmp_path / name).read_text(encoding="utf-8") == made.html
+    assert repr(made) == "<RunReport of runs/mine: 62.5% of 8>"
+    assert made._repr_html_() == (
+        '<iframe srcdoc="&lt;p class=&#x27;x&#x27;&gt;größer &amp; &quot;kleiner&quot;&lt;/p&gt;" '
+        'sandbox="allow-scripts" style="width: 100%; border: 0" height="720"></iframe>'
+    )
+
+
+def test_command_writes_it_beside_the_run_or_under_the_name_of_the_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        report, "report_run", lambda *a, **b: asked.append((a, b)) or RunReport(findings(), "x")
+    )
+    assert command.main([str(tmp_path)]) == 0
+    assert asked == [
+        (
+            (tmp_path,),
+            {
+                "sources": [],
+                "label_map": [],
+                "split": None,
+                "data_dir": None,
+                "with_photos": True,
+                "quick": False,
+            },
+        )
+    ]
+    said_of_it = capsys.readouterr().out
+    assert said_of_it.startswith("8 photos\n  top-1               62.50%  (95 % interval 30.6%")
+    assert said_of_it.endswith(f"\n\nreport: {tmp_path / 'report.html'}\n")
+    (tmp_path / "model.keras").touch()
+    options = ["--data", "in my/garden photos!.csv", "--no_photos", "--quick", "--split", "test"]
+    command.main([str(tmp_path / "model.keras"), *options])
+    assert (tmp_path / "report_garden_photos.html").exists()
+    assert asked[1][1]["with_photos"] is False and asked[1][1]["quick"] is True
+    assert asked[1][1]["sources"] == ["in my/garden photos!.csv"]
+    assert asked[1][1]["split"] == "test"
+    assert command._page_of(["!!"]) == "report_data.html"
+    command.main([str(tmp_path), "--output", str(tmp_path / "x.htm")])
+    assert (tmp_path / "x.htm").exists()
+    with pytest.raises(UserError, match="expected a file name like report.html"):
+        command.main([str(tmp_path), "--output", str(tmp_path)])
+    assert len(asked) == 3  # refused before minutes are spent
