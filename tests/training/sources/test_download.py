@@ -292,6 +292,27 @@ def test_bar_follows_what_arrives(
     assert "says something" not in written.out + written.err
 
 
+def test_nothing_is_counted_any_more_when_the_bar_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting, goes_on = threading.Event(), threading.Event()
+    counts = iter([0])
+
+    def slow(downloads: Path) -> int:
+        for first in counts:
+            return first
+        counting.set()
+        time.sleep(0.3)  # a folder of many files
+        goes_on.set()
+        return 5
+
+    monkeypatch.setattr(download, "progress_bar", lambda **options: Bar(**options))
+    monkeypatch.setattr(download, "_bytes_in", slow)
+    with download._own_bar(tmp_path, 10, "flowers"):
+        assert counting.wait(60)
+    assert goes_on.is_set()
+
+
 def test_failed_download_is_removed(served: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ServedFlowers, "breaks_off", True)
     with pytest.raises(UserError, match=r"cannot be downloaded \(connection lost\)"):
