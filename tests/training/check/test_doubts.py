@@ -105,6 +105,18 @@ def test_classes_of_too_few_photos_are_not_judged() -> None:
     assert judge(features[:2], labels[:2], np.arange(2)) is None
 
 
+def test_two_classes_of_three_photos_are_the_fewest_that_are_judged() -> None:
+    # Of five folds one is empty then.
+    features, labels = drawn(1)
+    rows = np.r_[0:3, EACH : EACH + 3]
+    doubts = judge(features[rows], labels[rows], np.arange(6))
+    assert doubts is not None
+    assert doubts.is_judged.all()
+    assert (doubts.suggestions == labels[rows]).all()
+    rows = rows[:-1]
+    assert judge(features[rows], labels[rows], np.arange(5)) is None
+
+
 def test_one_flower_under_two_names_is_found_by_its_look() -> None:
     features, labels = drawn(5)
     half = np.flatnonzero(labels == 2)[::2]
