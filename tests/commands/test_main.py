@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -31,6 +32,13 @@ def test_every_command_has_a_main_and_a_parser_of_its_own_name(name: str) -> Non
     module = importlib.import_module(f"keras_flowers.commands.{name}")
     assert callable(module.main)
     assert module.parser().prog == f"keras-flowers {name}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_shows_what_the_library_says(name: str) -> None:
+    # What the library logs is seen nowhere otherwise: not a word of a download, of photos left out.
+    module = importlib.import_module(f"keras_flowers.commands.{name}")
+    assert "show_messages()" in inspect.getsource(module.main)
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "export", "verify"])
