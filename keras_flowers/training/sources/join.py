@@ -106,8 +106,13 @@ def join_sources(
             continue
         own = (rows.source_of == number) & ~np.isin(rows.sides, ("", UNKNOWN))
         if number and not brought[number] and brought[0] == set(SPLITS):
-            # The first source's validation and test photos are what results are compared on.
-            _only_learn_from(rows, own, source.name)
+            # The first source's validation and test photos are what results are compared on; of a
+            # class that is not among them, nobody would know how well it is named.
+            scored = np.unique(rows.names[np.isin(rows.sides, ("validation", "test"))])
+            new = own & ~np.isin(rows.names, scored)
+            if new.any():
+                _divide(rows, new, set(), source.name, earlier)
+            _only_learn_from(rows, own & (~new | (rows.sides == "train")), source.name)
         else:
             _divide(rows, own, brought[number], source.name, earlier)
     place_of = {name: number for number, name in enumerate(ours)}

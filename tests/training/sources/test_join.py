@@ -66,6 +66,25 @@ def test_division_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == ""
 
 
+def test_new_class_beside_splits_that_are_there_is_scored_too(tmp_path: Path) -> None:
+    ours = tmp_path / "ours"
+    for number, split in enumerate(("train", "validation", "test")):
+        fill(ours / split, {"rose": 3, "aster": 3}, start=100 * number)
+    theirs = fill(tmp_path / "theirs", {"rose": 4, "oak": 9}, start=900)
+    label_map = tmp_path / "map.csv"
+    label_map.write_text("oak,oak\n", encoding="utf-8")
+    photos = open_photos([str(ours), str(theirs)], label_map=["-", str(label_map)])
+    counts = {
+        split: np.bincount(photos.photos(split).label_numbers, minlength=3)
+        for split in ("train", "validation", "test")
+    }
+    # What results are compared on has not grown by photos of classes that it has.
+    assert photos.labels == ("aster", "rose", "oak")
+    assert [counts[split][:2].tolist() for split in counts] == [[3, 7], [3, 3], [3, 3]]
+    assert sum(counts[split][2] for split in counts) == 9
+    assert counts["train"][2] > counts["test"][2] >= 1 <= counts["validation"][2]
+
+
 def test_photo_counts_by_its_source_and_its_class(tmp_path: Path) -> None:
     # Of the same name, so that the name does not tell them apart.
     for number, classes in enumerate(({"rose": 30, "aster": 12}, {"rose": 8, "aster": 14})):
