@@ -23,7 +23,14 @@ from keras_flowers.training.result import Splits, TrainResult
 from keras_flowers.training.run_directory import Run
 from keras_flowers.training.run_files import write_run
 from keras_flowers.training.sources import check_available
-from keras_flowers.training.start_from import Start, find_start, load_start, refuse_learned
+from keras_flowers.training.start_from import (
+    GENTLER,
+    Start,
+    favour_new,
+    find_start,
+    load_start,
+    refuse_learned,
+)
 from keras_flowers.training.taxonomy import taxonomy_for
 from keras_flowers.training.views import View
 
@@ -359,17 +366,23 @@ def _fit_head(
     from keras_flowers.training.model import FEATURES, OUTPUT, split_at
 
     _, tail = split_at(model, FEATURES)
+    asked = config.asked
+    if start is not None:
+        asked = dataclasses.replace(asked, learning_rate=GENTLER * asked.learning_rate)
     fitted = fit_head(
         tail,
         head.train,
         head.validation,
-        config.asked,
+        asked,
         config.epochs,
         checkpoint=run.checkpoints / "head.npz",
         title="head",
         start=None if start is None else start.head,
     )
-    tail.get_layer(OUTPUT).set_weights([fitted.kernel, fitted.bias])
+    bias = fitted.bias
+    if start is not None and head.validation is not None:
+        bias = favour_new(fitted.kernel, bias, start.head, head.validation)
+    tail.get_layer(OUTPUT).set_weights([fitted.kernel, bias])
     return fitted.history
 
 

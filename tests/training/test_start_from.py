@@ -17,10 +17,11 @@ from keras_flowers.errors import UserError
 from keras_flowers.inference.keras_insides import FEATURES, OUTPUT
 from keras_flowers.inference.metadata import Metadata, add_to_archive
 from keras_flowers.training import start_from
+from keras_flowers.training.batches import CachedFeatures
 from keras_flowers.training.config import TrainConfig, from_settings
 from keras_flowers.training.head import _begun
 from keras_flowers.training.run_directory import Run, settings_to_go_on
-from keras_flowers.training.start_from import find_start, load_start
+from keras_flowers.training.start_from import favour_new, find_start, load_start
 from keras_flowers.training.whitening import Whitening
 
 
@@ -214,3 +215,52 @@ def test_kept_classes_answer_as_before_and_a_new_one_begins_at_its_photos() -> N
     np.testing.assert_allclose(start[0][:, :3], kernel, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(start[1][:3], bias, rtol=1e-3, atol=1e-3)
     assert (means @ start[0] + start[1]).argmax(axis=1).tolist() == [0, 1, 2, 3]
+
+
+def head_with_a_timid_class(overlap: float) -> tuple[Any, Any, CachedFeatures]:
+    """A head of three classes of which the third is new and too quiet, its start, and photos.
+
+    Args:
+        overlap: How far photos of the first class reach towards the third.
+    """
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [400, 400, 40])
+    rows = 4 * np.eye(3, dtype=np.float32)[labels] + random.normal(0, 0.5, (840, 3))
+    rows[:400, 2] += overlap
+    kernel, bias = np.eye(3, dtype=np.float32), np.float32([0, 0, -4])
+    start = (kernel[:, :2], bias[:2])
+    return (kernel, bias), start, CachedFeatures([rows.astype(np.float16)], labels)
+
+
+def test_new_class_is_named_as_readily_as_validation_asks_for() -> None:
+    (kernel, bias), start, photos = head_with_a_timid_class(0)
+    rows, labels = photos.views[0][:].astype(np.float32), photos.labels
+    raised = favour_new(kernel, bias, start, photos)
+    assert raised.dtype == np.float32
+    assert raised[:2].tolist() == bias[:2].tolist()
+    before, after = ((rows @ kernel + one).argmax(axis=1) == labels for one in (bias, raised))
+    assert before[labels == 2].mean() < 0.6
+    assert after[labels == 2].mean() > 0.9
+    assert after[labels < 2].mean() >= before[labels < 2].mean() - 0.005
+
+
+def test_new_class_may_not_cost_the_old_ones_more_than_half_a_point() -> None:
+    (kernel, bias), start, photos = head_with_a_timid_class(6)
+    rows, old = photos.views[0][:].astype(np.float32), photos.labels < 2
+    raised = favour_new(kernel, bias, start, photos)
+
+    def accuracy(of: Any) -> float:
+        return float(((rows @ kernel + of).argmax(axis=1) == photos.labels)[old].mean())
+
+    reference = float(((rows @ start[0] + start[1]).argmax(axis=1) == photos.labels)[old].mean())
+    assert accuracy(raised) >= reference - 0.005
+    # It is raised as far as that goes.
+    assert raised[2] > bias[2]
+    assert accuracy(raised + np.float32([0, 0, 0.1])) < reference - 0.005
+
+
+def test_head_without_new_classes_on_validation_stays_as_it_is() -> None:
+    (kernel, bias), start, photos = head_with_a_timid_class(0)
+    some = photos.some(np.flatnonzero(photos.labels < 2))
+    assert favour_new(kernel, bias, start, some) is bias
+    assert favour_new(kernel[:, :2], bias[:2], start, some).tolist() == bias[:2].tolist()
