@@ -225,19 +225,27 @@ def _do(run: RunFolder, plan: Plan, job: Job, options: argparse.Namespace) -> in
     from keras_flowers.inference.scale.work import do_all
 
     numbers = shard_of(len(plan), options.shard or (1, 1))
-    left, before, done = [], Count(), Count()
+    left, before, done, changed = [], Count(), Count(), 0
     for number in numbers:
+        count = run.count(number, plan.times_of(number)) if run.is_done(number) else None
+        if count is not None:
+            before += count
+            continue
+        left.append(number)
         if run.is_done(number):
-            before += run.count(number)
-        else:
-            left.append(number)
+            # At once, so that no table is made of rows of photos that are not there any more.
+            run.forget(number)
+            changed += 1
+    if changed:
+        parts = "1 part is" if changed == 1 else f"{changed} parts are"
+        print(f"{parts} done again: photos were changed since", file=sys.stderr)
     start: float | None = None if left else time.monotonic()
     try:
         if left:
             with _crew(job, options) as crew, _progress(plan, left) as show:
                 start = time.monotonic()
                 for part, table in do_all(map(plan.part, left), crew.new_worker, crew.workers):
-                    count = run.write(part.number, table)
+                    count = run.write(part.number, table, plan.times_of(part.number))
                     done += count
                     show(part.photos is None, count, before.failed + done.failed)
     finally:  # also after Ctrl-C, but not where no worker was to be had

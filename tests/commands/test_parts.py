@@ -149,6 +149,28 @@ def test_other_work_in_the_same_folder_is_refused(run: Any, colour_model: Path) 
     assert not Path("new").exists()
 
 
+def test_photo_replaced_by_one_of_equal_size_is_answered_again(
+    run: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_photos(6)
+    first, second = Path("photos/0000.png"), Path("photos/0001.png")
+    # What follows the end of a PNG is not read.
+    size = max(first.stat().st_size, second.stat().st_size)
+    first.write_bytes(first.read_bytes().ljust(size, b"\0"))
+    run("photos", "--output", "out/", "--part_photos", 2)
+    before = merged()
+    capsys.readouterr()
+    first.write_bytes(second.read_bytes().ljust(size, b"\0"))
+    os.utime(first, ns=(0, 0))  # also where the new one is older
+    assert run("photos", "--output", "out/", "--part_photos", 2) == 0
+    said = capsys.readouterr().err
+    assert "1 part is done again: photos were changed since" in said
+    assert "6 of 6 photos named, 2 of them now" in said
+    after = merged()
+    assert after == single(run)
+    assert after[0] != before[0] and after[1:] == before[1:]
+
+
 def test_merge_finds_what_is_not_right(run: Any) -> None:
     write_photos(6)
     run("photos", "--output", "out/", "--part_photos", 2)

@@ -126,8 +126,14 @@ class RunFolder:
         """Whether a part has its rows."""
         return self.file(number).is_file()
 
-    def write(self, number: int, table: pyarrow.Table) -> Count:
-        """Writes the rows of a part, all or none of them; a second time they are the same."""
+    def write(self, number: int, table: pyarrow.Table, times: str) -> Count:
+        """Writes the rows of a part, all or none of them; a second time they are the same.
+
+        Args:
+            number: Which part.
+            table: Its rows.
+            times: What stands for the times at which its photos were last changed.
+        """
         from pyarrow import parquet
 
         count = _count(table)
@@ -136,18 +142,32 @@ class RunFolder:
             "run": self._key,
             "part": str(number),
             "failed": str(count.failed),
+            "times": times,
         }
         with atomic_replace(self.file(number)) as temporary:
             parquet.write_table(table.replace_schema_metadata(said), temporary)
         return count
 
-    def count(self, number: int) -> Count:
+    def forget(self, number: int) -> None:
+        """Removes the rows of a part."""
+        self.file(number).unlink()
+
+    def count(self, number: int, times: str) -> Count | None:
         """How many rows a finished part has; reads its last bytes alone.
+
+        Args:
+            number: Which part.
+            times: As for `write`.
+
+        Returns:
+            None where its photos were changed since.
 
         Raises:
             UserError: It is damaged, or of another run or place.
         """
         with self._opened(number) as (file, said):
+            if said.get(b"times") != times.encode():
+                return None
             return Count(file.metadata.num_rows, int(said[b"failed"]))
 
     @contextmanager

@@ -83,7 +83,7 @@ def _local(argument: str, arguments: Sequence[str]) -> Iterator[Input]:
             if not count:
                 yield from _local_shards(Path(path))
         elif _ending(path) in {*SUFFIXES, *shards.TAR_SUFFIXES}:
-            yield Input(path, Place("", path, _size(path)), photos=None)
+            yield Input(path, _listed(path), photos=None)
         else:
             for photo in photos_at(path, arguments):
                 yield _photo(photo.name, photo.source)
@@ -92,20 +92,21 @@ def _local(argument: str, arguments: Sequence[str]) -> Iterator[Input]:
 def _photo(name: str, source: Any) -> Input:
     if isinstance(source, UserError):
         return Input(name, Place("", name), str(source).removeprefix(f"{printable(name)} "))
-    return Input(name, Place("", os.fspath(source), _size(source)))
+    return Input(name, _listed(os.fspath(source)))
 
 
 def _local_shards(folder: Path) -> Iterator[Input]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and _ending(path.name) in shards.SUFFIXES:
-            yield Input(str(path), Place("", str(path), _size(path)), photos=None)
+            yield Input(str(path), _listed(str(path)), photos=None)
 
 
-def _size(path: str | os.PathLike[str]) -> int:
+def _listed(path: str) -> Place:
     try:
-        return os.stat(path).st_size
+        status = os.stat(path)
     except (OSError, ValueError):
-        return -1
+        return Place("", path)
+    return Place("", path, status.st_size, status.st_mtime_ns)
 
 
 def _remote(argument: str) -> Iterator[Input]:

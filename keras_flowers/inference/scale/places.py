@@ -28,11 +28,13 @@ class Place(NamedTuple):
             for a local path.
         path: Its path there, as that file system calls it ("bucket/folder/file").
         size: Its bytes, where a listing said it; -1 otherwise.
+        modified: When it was last changed, in nanoseconds since 1970, likewise.
     """
 
     root: str
     path: str
     size: int = -1
+    modified: int = -1
 
 
 class StoredFile(os.PathLike[str]):
@@ -163,7 +165,7 @@ def walk_uri(uri: str) -> Iterator[Found]:
     try:
         (info,) = opened.get_file_info([path])
         if fixed == address and info.is_file:
-            yield Found(name, start.place._replace(size=info.size))
+            yield Found(name, _as_listed(start.place, info))
             return
         if info.type.name == "NotFound":
             raise UserError(f"there is nothing at {printable(name)}; see what the folder above has")
@@ -173,6 +175,11 @@ def walk_uri(uri: str) -> Iterator[Found]:
                 yield found
     except OSError as error:
         raise UserError(f"{printable(name)} cannot be listed ({reason_of(error)})") from None
+
+
+def _as_listed(place: Place, info: Any) -> Place:
+    modified = -1 if info.mtime_ns is None else info.mtime_ns
+    return place._replace(size=info.size, modified=modified)
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -196,7 +203,7 @@ def _walk(opened: Any, folder: Found) -> Iterator[Found]:
     infos.sort(key=lambda info: info.base_name)
     for info in infos:
         if info.is_file and info.base_name:
-            place = folder.place._replace(path=info.path, size=info.size)
+            place = _as_listed(folder.place._replace(path=info.path), info)
             yield Found(f"{folder.name}/{info.base_name}", place)
     for info in infos:
         if not info.is_file and is_photo_folder(info.base_name):

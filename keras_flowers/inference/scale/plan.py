@@ -48,6 +48,7 @@ class Plan:
         self._file = file
         self._starts: list[int] = []
         self._photos: list[int | None] = []
+        self._times: list[str] = []
         self._digest = hashlib.sha256()
         self.photos = 0
         self.unknown = 0
@@ -64,6 +65,13 @@ class Plan:
         """How many photos a part has; None where only reading tells."""
         return self._photos[number]
 
+    def times_of(self, number: int) -> str:
+        """A digest of when the photos or shards of a part were last changed, as they were listed.
+
+        It is not in `digest`: a photo that is replaced, or copied, costs its part and not the run.
+        """
+        return self._times[number]
+
     def part(self, number: int) -> Part:
         """One of the parts."""
         self._file.seek(self._starts[number])
@@ -79,6 +87,8 @@ class Plan:
         self._file.write(json.dumps(inputs, separators=(",", ":")).encode("ascii") + b"\n")
         photos = _photos_in(inputs)
         self._photos.append(photos)
+        times = [one.place.modified for one in inputs]
+        self._times.append(hashlib.sha256(str(times).encode()).hexdigest())
         self.photos += photos or 0
         self.unknown += photos is None
         for one in inputs:
