@@ -20,7 +20,7 @@ from keras_flowers.inference.prediction import Prediction
 from keras_flowers.inference.text import printable
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 STDIN = "-"
 
@@ -161,17 +161,19 @@ def predict_photos(
     *,
     workers: int,
     read: Callable[[PhotoInput, tuple[int, int]], Read] = read_input,
+    threads: ThreadPoolExecutor | None = None,
 ) -> Iterator[Answer]:
     """Names many photos, as they come, in their order.
 
-    Photos are decoded by `workers` threads while the model answers those before; however many
-    there are, a few dozen are in memory. `read` does it, in any of the threads.
+    Photos are decoded by `workers` threads (or by `threads`, which are there already) while the
+    model answers those before; however many there are, a few dozen are in memory. `read` does it,
+    in any of the threads.
     """
 
     def read_one(photo: PhotoInput) -> Read:
         return read(photo, classifier.image_size)
 
-    for batch in read_ahead(read_one, photos, workers=workers):
+    for batch in read_ahead(read_one, photos, workers=workers, threads=threads):
         yield from _answers(classifier, batch)
 
 

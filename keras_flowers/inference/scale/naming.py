@@ -8,6 +8,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,8 +65,11 @@ def start_naming(job: Job) -> Callable[[Part, bool], pyarrow.Table]:
     """
     origin = job.origin._replace(path=_here(job))
     classifier = load_again(origin, job.labels, job.thresholds)
+    # The same threads for all parts. glibc gives a new thread memory that is its own, and keeps it
+    # when the thread ends: a worker of Ray, which has many threads, grew by 8 MB with each part.
+    threads = ThreadPoolExecutor(job.cores)
     # The bytes of its file are not needed any more.
-    return functools.partial(_name_part, classifier, replace(job, content=None))
+    return functools.partial(_name_part, classifier, replace(job, content=None), threads)
 
 
 def _here(job: Job) -> Path:
@@ -86,12 +90,15 @@ def _here(job: Job) -> Path:
     return copy
 
 
-def _name_part(classifier: Classifier, job: Job, part: Part, careful: bool) -> pyarrow.Table:
+def _name_part(
+    classifier: Classifier, job: Job, threads: ThreadPoolExecutor, part: Part, careful: bool
+) -> pyarrow.Table:
     """A row for each photo of a part, in their order.
 
     Args:
         classifier: The loaded model.
         job: What is to be done.
+        threads: What photos are read by.
         part: The photos.
         careful: Each photo is read in a process of its own, one after the other, so that one which
             kills its decoder, or takes for ever, costs its own row.
@@ -100,7 +107,11 @@ def _name_part(classifier: Classifier, job: Job, part: Part, careful: bool) -> p
     rows: list[list[Cell]] = []
     with _careful_reader(job) if careful else _watched_reader(job.photo_seconds) as read:
         answers = predict_photos(
-            classifier, photos_of(part), workers=1 if careful else job.cores, read=read
+            classifier,
+            photos_of(part),
+            workers=1 if careful else job.cores,
+            read=read,
+            threads=None if careful else threads,
         )
         rows.extend(cells(answer, job.top_k) for answer in answers)
     columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}

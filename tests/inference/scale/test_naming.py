@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,10 @@ from conftest import COLOURS
 from PIL import Image
 
 from keras_flowers.errors import UserError
+from keras_flowers.inference.ahead import read_ahead
+from keras_flowers.inference.bulk import PhotoInput, Read
 from keras_flowers.inference.classifier import load_classifier
+from keras_flowers.inference.scale import naming
 from keras_flowers.inference.scale.inputs import Input
 from keras_flowers.inference.scale.naming import Job, digest_of_model, start_naming
 from keras_flowers.inference.scale.places import Place
@@ -65,6 +71,44 @@ def test_care_changes_no_answer(colour_model: Path, tmp_path: Path) -> None:
     assert "does not exist" in table.column("error").to_pylist()[3]
     assert name(part_of(*paths), True).equals(table)
     assert name(part_of(), False).num_rows == 0
+
+
+def test_all_parts_are_read_by_the_same_threads(
+    colour_model: Path, colour_photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers: list[threading.Thread] = []
+    read = naming._read
+
+    def noted(photo: PhotoInput, size: tuple[int, int]) -> Read:
+        readers.append(threading.current_thread())
+        return read(photo, size)
+
+    monkeypatch.setattr(naming, "_read", noted)
+    job = dataclasses.replace(job_for(colour_model, None), cores=2)
+    name = start_naming(job)
+    for _ in range(4):
+        assert name(part_of(*[colour_photos / "cyan.png"] * 20), False).num_rows == 20
+    assert len(readers) == 80
+    assert len(set(readers)) <= job.cores
+    assert threading.current_thread() not in readers
+
+
+def test_reading_that_is_given_up_leaves_the_threads_idle() -> None:
+    begun: list[int] = []
+
+    def read(item: int) -> int:
+        begun.append(item)
+        time.sleep(0.01)
+        return item
+
+    with ThreadPoolExecutor(2) as threads:
+        batches = read_ahead(read, range(1000), workers=2, threads=threads)
+        assert [one.result() for _, one in next(batches)] == list(range(16))
+        batches.close()
+        count = len(begun)
+        assert count <= 32
+        assert threads.submit(read, -1).result() == -1
+        assert len(begun) == count + 1
 
 
 def test_name_that_is_no_text_is_written_as_text(colour_model: Path) -> None:
