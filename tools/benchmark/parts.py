@@ -64,7 +64,7 @@ def figures(
     Args:
         counts: The two numbers.
         single: What a single process took for each, in each round.
-        parts: What Ray took; `peak` is that of its largest worker.
+        parts: What Ray took; `peak` is the most that one of its workers had.
         model_bytes: The size of the model's file.
     """
     # What only the further photos take: neither side's start counts.
@@ -100,7 +100,10 @@ def figures(
 
 
 def name_in_parts(model: Path, folder: Path) -> Ran:
-    """Names the photos in a folder with Ray; `peak` is the largest worker's."""
+    """Names the photos in a folder with Ray; `peak` is what `_largest_worker` saw at most.
+
+    It looks twice a second: what a large photo takes for a moment, it may miss.
+    """
     mark = uuid.uuid4().hex
     with tempfile.TemporaryDirectory() as place, tempfile.TemporaryFile() as errors:
         command = [sys.executable, "-m", "keras_flowers", "predict", str(folder), "--model"]
@@ -121,12 +124,17 @@ def name_in_parts(model: Path, folder: Path) -> Ran:
 
 
 def _largest_worker(mark: str) -> int:
-    """The most bytes that one of Ray's workers has had so far."""
+    """Bytes of the largest of Ray's workers: what it has alone, and its share of what several have.
+
+    The system calls it the proportional set size. In the resident size, each worker would count the
+    libraries that all of them share as its own.
+    """
     largest = 0
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             is_worker = (folder / "cmdline").read_bytes().startswith(b"ray::")
             if is_worker and f"{_MARK}={mark}".encode() in (folder / "environ").read_bytes():
-                found = re.search(r"VmHWM:\s+(\d+) kB", (folder / "status").read_text())
+                said = (folder / "smaps_rollup").read_text()
+                found = re.search(r"^Pss:\s+(\d+) kB", said, re.MULTILINE)
                 largest = max(largest, int(found[1]) * 1024 if found else 0)
     return largest
