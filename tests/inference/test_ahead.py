@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -58,3 +60,21 @@ def test_reading_that_is_given_up_reads_no_more_and_leaves_no_thread() -> None:
     batches.close()  # type: ignore[attr-defined]
     assert read == [0]
     assert threading.active_count() <= before + 1  # the timer
+
+
+def test_reading_that_is_given_up_leaves_given_threads_idle() -> None:
+    begun: list[int] = []
+
+    def read(item: int) -> int:
+        begun.append(item)
+        time.sleep(0.01)
+        return item
+
+    with ThreadPoolExecutor(2) as threads:
+        batches = read_ahead(read, range(1000), workers=2, threads=threads)
+        assert [one.result() for _, one in next(batches)] == list(range(16))
+        batches.close()  # type: ignore[attr-defined]
+        count = len(begun)
+        assert count <= 32
+        assert threads.submit(read, -1).result() == -1
+        assert len(begun) == count + 1

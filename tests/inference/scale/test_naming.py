@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,6 @@ from conftest import COLOURS
 from PIL import Image
 
 from keras_flowers.errors import UserError
-from keras_flowers.inference.ahead import read_ahead
 from keras_flowers.inference.bulk import PhotoInput, Read
 from keras_flowers.inference.classifier import load_classifier
 from keras_flowers.inference.scale import naming
@@ -91,24 +88,6 @@ def test_all_parts_are_read_by_the_same_threads(
     assert len(readers) == 80
     assert len(set(readers)) <= job.cores
     assert threading.current_thread() not in readers
-
-
-def test_reading_that_is_given_up_leaves_the_threads_idle() -> None:
-    begun: list[int] = []
-
-    def read(item: int) -> int:
-        begun.append(item)
-        time.sleep(0.01)
-        return item
-
-    with ThreadPoolExecutor(2) as threads:
-        batches = read_ahead(read, range(1000), workers=2, threads=threads)
-        assert [one.result() for _, one in next(batches)] == list(range(16))
-        batches.close()
-        count = len(begun)
-        assert count <= 32
-        assert threads.submit(read, -1).result() == -1
-        assert len(begun) == count + 1
 
 
 def test_name_that_is_no_text_is_written_as_text(colour_model: Path) -> None:
