@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     options.add_argument(
         "runs", metavar="RUN", nargs="+", help="folders of two or more finished runs"

@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     options.add_argument(
         "model", metavar="MODEL", help="a run folder, a .keras, a .tflite or a SavedModel folder"

@@ -35,6 +35,12 @@ def test_every_command_has_a_main_and_a_parser_of_its_own_name(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_no_command_takes_half_of_an_option(name: str) -> None:
+    # A script with --dat would change its meaning with the next option that begins so.
+    assert not importlib.import_module(f"keras_flowers.commands.{name}").parser().allow_abbrev
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_shows_what_the_library_says(name: str) -> None:
     # What the library logs is seen nowhere otherwise: not a word of a download, of photos left out.
     module = importlib.import_module(f"keras_flowers.commands.{name}")
