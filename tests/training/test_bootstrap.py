@@ -51,8 +51,9 @@ def test_memory_holds_some_draws_at_a_time(monkeypatch: pytest.MonkeyPatch) -> N
     source_of[:30] = np.arange(30)
     hits = random.random((2, 300)) < 0.6
     whole = intervals_over_sources(source_of, labels, hits)
-    monkeypatch.setattr("keras_flowers.training.bootstrap._AT_A_TIME", 64)
-    assert intervals_over_sources(source_of, labels, hits) == whole
+    for numbers in (64, 1):  # of the latter, more sources than numbers
+        monkeypatch.setattr("keras_flowers.training.bootstrap._AT_A_TIME", numbers)
+        assert intervals_over_sources(source_of, labels, hits) == whole
 
 
 def test_few_sources_are_not_drawn() -> None:
