@@ -254,6 +254,10 @@ def _summary(done: int, failed: int, total: int, seconds: float) -> str:
 
     >>> _summary(100, 1, 120, 50.0)
     '99 of 120 photos named, 2.0/s; 1 could not be read; its row says why'
+    >>> _summary(3, 0, 3, 2.0)
+    '3 of 3 photos named, 1.5/s'
+    >>> _summary(5, 2, 5, 0.0)
+    '3 of 5 photos named, 5000000.0/s; 2 could not be read; their rows say why'
     """
     text = f"{done - failed} of {total} photos named, {done / max(seconds, 1e-6):.1f}/s"
     if not failed:

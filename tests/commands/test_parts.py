@@ -171,7 +171,7 @@ def test_photo_replaced_by_one_of_equal_size_is_answered_again(
     assert after[0] != before[0] and after[1:] == before[1:]
 
 
-def test_merge_finds_what_is_not_right(run: Any) -> None:
+def test_merge_finds_what_is_not_right(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
     write_photos(6)
     run("photos", "--output", "out/", "--part_photos", 2)
     run("photos", "--output", "other/", "--part_photos", 2, "--top_k", 1)
@@ -199,6 +199,8 @@ def test_merge_finds_what_is_not_right(run: Any) -> None:
     with pytest.raises(UserError, match=r"photos has no manifest\.json"):
         merge.main(["photos"])
     assert merge.main(["out"]) == 0
+    said = capsys.readouterr().out
+    assert said.endswith("out.parquet: 6 photos of 3 parts, each part once\n")
 
 
 @pytest.mark.parametrize(

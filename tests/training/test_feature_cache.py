@@ -144,3 +144,13 @@ def test_size_is_that_of_all_files(cache: FeatureCache, tmp_path: Path) -> None:
 
 def test_empty_cache_has_no_entries(cache: FeatureCache) -> None:
     assert cache.entries() == []
+
+
+def test_size_of_the_cache_is_that_of_its_files(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path)
+    assert cache.bytes == 0
+    (tmp_path / "a.npy").write_bytes(bytes(10))
+    (tmp_path / "b.json").write_bytes(bytes(5))
+    (tmp_path / "being made").mkdir()
+    assert cache.bytes == 15
+    assert FeatureCache(tmp_path / "none").bytes == 0

@@ -11,7 +11,7 @@ import pytest
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference.metadata import Metadata, add_to_archive
-from keras_flowers.training.run_directory import Run
+from keras_flowers.training.run_directory import Run, size_of
 
 PROVENANCE = {"dataset": "a_set/a_config/1.2.3", "trained_on": {"split": "train", "photos": 2}}
 
@@ -104,3 +104,12 @@ def test_photos_are_those_of_the_version_and_folder_of_the_training(
         ("a_set/a_config:1.2.3", "test[:2]", "/their/data", cache),
         ("a_set/a_config:1.2.3", "train", "/elsewhere", cache),
     ]
+
+
+def test_size_is_that_of_a_file_or_of_all_files_below_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "x").write_bytes(bytes(7))
+    (tmp_path / "a" / "b" / "y").write_bytes(bytes(5))
+    assert size_of(tmp_path / "a" / "x") == 7
+    assert size_of(tmp_path) == 12
+    assert size_of(tmp_path / "none") == 0

@@ -15,8 +15,8 @@ from PIL import Image
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference.bulk import PhotoInput, find_inputs
-from keras_flowers.inference.scale import places, shards
-from keras_flowers.inference.scale.inputs import find_all
+from keras_flowers.inference.scale import inputs, places, shards
+from keras_flowers.inference.scale.inputs import Input, find_all
 from keras_flowers.inference.scale.places import Place
 from keras_flowers.inference.scale.plan import Part, cut, photos_of
 
@@ -171,6 +171,28 @@ def test_photo_that_a_network_refuses_is_asked_for_again(monkeypatch: pytest.Mon
     asked.clear()
     with pytest.raises(UserError, match=r"cannot be read \(Connection timed out\)"):
         places.read_bytes(Place("s3://garden", "garden/a.jpg"))
+
+
+class Failing(io.BytesIO):
+    """A file of which a network gives nothing but an error."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        raise OSError(110, "Connection timed out")
+
+
+def test_parquet_that_breaks_off_while_it_is_opened_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shards, "open_file", lambda place: Failing(bytes(1000)))
+    with pytest.raises(UserError, match=r"^a.parquet cannot be read \(.*timed out"):
+        shards.pieces_of_parquet(Place("s3://garden", "garden/a.parquet"), "a.parquet", 2)
+    (row,) = shards.read_parquet(Place("", "a.parquet"), "a.parquet", (0, 1))
+    assert "a.parquet cannot be read" in str(row.source)
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=r"^none.parquet cannot be read \(No such file"):
+        shards.pieces_of_parquet(Place("", "none.parquet"), "none.parquet", 2)
+    with pytest.raises(UserError, match=r"^the table none.csv cannot be read \(No such file"):
+        list(inputs._of_table(Input("none.csv", Place("", "none.csv"))))
 
 
 @pytest.mark.parametrize("layout", ["bytes", "struct", "numbered"])
