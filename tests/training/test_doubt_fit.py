@@ -17,8 +17,10 @@ from keras_flowers.training.batches import CachedFeatures
 from keras_flowers.training.config import TrainConfig
 from keras_flowers.training.drawings import EACH, draw_pictures
 from keras_flowers.training.known import (
+    DISTANCE,
     TOP,
     KnownScore,
+    answer_layers,
     has_known,
     score_in,
     with_known,
@@ -74,6 +76,23 @@ def test_graph_gives_what_numpy_gives_and_adds_up_to_one(model: keras.Model) -> 
     np.testing.assert_allclose(
         answers[:, :-1], np.asarray(model(pixels)) * known[:, None], atol=1e-5
     )
+
+
+def test_louder_distance_with_a_smaller_weight_says_the_same(model: keras.Model) -> None:
+    pixels = rows(20, 1)[0][:, None, None]
+    asked = score()
+    features = model.get_layer(FEATURES).output
+    norm = keras.layers.Rescaling(1 / asked.deviation, -asked.mean / asked.deviation)(features)
+    strangers = keras.layers.Dense(asked.kernel.shape[1])
+    logits = logits_of(model)(model.inputs[0])
+    answers, known = answer_layers(logits, norm, strangers(features), asked, louder=16)
+    louder = keras.Model(model.inputs[0], answers)
+    strangers.set_weights([asked.kernel, asked.offset])
+    weights = asked.weights.copy()
+    weights[DISTANCE] /= 16
+    known.set_weights([weights[:, None], np.array([asked.bias], np.float32)])
+    expected = np.asarray(with_known(model, asked)(pixels))
+    np.testing.assert_allclose(np.asarray(louder(pixels)), expected, atol=1e-5)
 
 
 def test_model_is_found_again_below_its_doubt(model: keras.Model, tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from keras_flowers.commands import train as train_command
 from keras_flowers.errors import UserError
 from keras_flowers.inference.keras_insides import FEATURES, OUTPUT
 from keras_flowers.inference.metadata import Metadata, add_to_archive
-from keras_flowers.training import start_from
+from keras_flowers.training import head, start_from, train
 from keras_flowers.training.batches import CachedFeatures
-from keras_flowers.training.config import TrainConfig, from_settings
+from keras_flowers.training.config import ResolvedConfig, TrainConfig, from_settings
 from keras_flowers.training.head import _begun
 from keras_flowers.training.run_directory import Run, settings_to_go_on
 from keras_flowers.training.start_from import favour_new, find_start, load_start
@@ -264,3 +264,32 @@ def test_head_without_new_classes_on_validation_stays_as_it_is() -> None:
     some = photos.some(np.flatnonzero(photos.labels < 2))
     assert favour_new(kernel, bias, start, some) is bias
     assert favour_new(kernel[:, :2], bias[:2], start, some).tolist() == bias[:2].tolist()
+
+
+def test_head_that_goes_on_learns_gently_and_favours_new_classes(
+    run: Run, network: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = start_from.Start(run, network, 1.0)
+    wider = start.with_classes(3, seed=0)
+    asked: list[Any] = []
+    fitted = np.float32([[1, 2, 0], [3, 4, 0]]), np.float32([0.5, -0.5, -3])
+
+    def fit_head(*given: Any, start: Any, **_: Any) -> head.FittedHead:
+        asked.append((given[3].learning_rate, start is None))
+        return head.FittedHead(*fitted, None, [])  # type: ignore[arg-type]
+
+    def favour(kernel: Any, bias: Any, before: Any, validation: Any) -> Any:
+        assert before[1].tolist() == [0.5, -0.5]
+        assert validation == "validation"
+        return bias + [0, 0, 2]
+
+    monkeypatch.setattr(head, "fit_head", fit_head)
+    monkeypatch.setattr(train, "favour_new", favour)
+    config = ResolvedConfig(TrainConfig(learning_rate=0.01), 320, 2)
+    both: Any = train._Head("photos", "validation")  # type: ignore[arg-type]
+    train._fit_head(config, wider, both, run, start)
+    assert wider.get_layer(OUTPUT).get_weights()[1].tolist() == [0.5, -0.5, -1]
+    train._fit_head(config, wider, both._replace(validation=None), run, start)
+    train._fit_head(config, wider, both, run, None)
+    assert wider.get_layer(OUTPUT).get_weights()[1].tolist() == [0.5, -0.5, -3]
+    assert asked == [(pytest.approx(0.003), False)] * 2 + [(0.01, True)]

@@ -101,6 +101,7 @@ def join_sources(
     _leave_out_unreadable(rows, strict)
     rows.sides[rows.names == LEAVE_OUT] = ""
     rows.sides[(rows.names == UNKNOWN) & (rows.sides != "")] = UNKNOWN
+    rows.leave_out(_unknown_no_more(rows))
     for number, source in enumerate(sources):
         if not to_divide[number]:
             continue
@@ -285,6 +286,24 @@ def _in_two_classes(rows: _Rows, numbers: npt.NDArray[np.intp]) -> dict[int, str
         int(row): f"the same file is in several classes: {', '.join(sorted(classes[digest]))}"
         for row, digest in zip(numbers, digests, strict=True)
         if len(classes[digest]) > 1
+    }
+
+
+def _unknown_no_more(rows: _Rows) -> dict[int, str]:
+    """{row: reason} of photos labelled unknown that another source says the class of.
+
+    Where a model learns a new flower, its photos may have been among those that it was not.
+    """
+    digests, names = rows.found.digests.tolist(), rows.names.tolist()
+    class_of = {
+        digest: name
+        for digest, name, side in zip(digests, names, rows.sides.tolist(), strict=True)
+        if side not in ("", UNKNOWN)
+    }
+    return {
+        int(row): f"labelled unknown here, and {class_of[digests[row]]} elsewhere"
+        for row in np.flatnonzero(rows.sides == UNKNOWN)
+        if digests[row] in class_of
     }
 
 

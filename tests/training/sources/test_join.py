@@ -73,7 +73,17 @@ def test_new_class_beside_splits_that_are_there_is_scored_too(tmp_path: Path) ->
     theirs = fill(tmp_path / "theirs", {"rose": 4, "oak": 9}, start=900)
     label_map = tmp_path / "map.csv"
     label_map.write_text("oak,oak\n", encoding="utf-8")
-    photos = open_photos([str(ours), str(theirs)], label_map=["-", str(label_map)])
+    # Two of its photos were said to show none of the classes, before it was one of them.
+    others = fill(tmp_path / "others", {"unknown": 3}, start=950)
+    for number in (904, 905):
+        shutil.copy(theirs / "oak" / f"{number:04}.jpg", others / "unknown" / f"{number}.jpg")
+    sources = [str(ours), str(theirs), str(others)]
+    photos = open_photos(sources, label_map=["-", str(label_map), "-"])
+    assert photos.counts["unknown"] == 3
+    assert [(one.source, one.place, one.reason) for one in photos.left_out] == [
+        ("others", f"unknown/{number}.jpg", "labelled unknown here, and oak elsewhere")
+        for number in (904, 905)
+    ]
     counts = {
         split: np.bincount(photos.photos(split).label_numbers, minlength=3)
         for split in ("train", "validation", "test")
