@@ -112,7 +112,6 @@ def _held(run: Run, output: Path | None) -> contextlib.AbstractContextManager[No
 
 def export_and_verify(folder: Path, *, data_dir: str | None = None) -> bool:
     """Exports everything from a finished run, prints how well it agrees, and says if it does."""
-    show_messages()
     run = Run.open(folder)
     with exclusive_lock(folder):
         return export(run, None, output=None, data_dir=data_dir, verify=True)

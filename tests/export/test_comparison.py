@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -184,3 +185,43 @@ def test_mediapipe_sees_the_first_photos_only() -> None:
     assert artifacts.MEDIAPIPE_PHOTOS == 200
     assert artifacts.MEDIAPIPE_PHOTOS % verify._BATCH == 0  # a batch is shown whole or not at all
     assert artifact(Path("x")).photos == math.inf
+
+
+def test_saved_model_that_does_not_load_or_calls_classes_otherwise_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tf = pytest.importorskip("tensorflow")
+    metadata = SimpleNamespace(outputs=("rose", "daisy"))
+    monkeypatch.setattr(artifacts, "read_metadata", lambda path: metadata)
+    limits: Any = None
+
+    def load(*labels: str) -> list[Any]:
+        return list(artifacts.load_saved_model(tmp_path, "SavedModel", labels, limits))
+
+    with pytest.raises(UserError, match="has other classes than the best version of the model; e"):
+        load("rose", "tulip")
+    with pytest.raises(UserError, match=r"TensorFlow cannot load .*; export it again"):
+        load("rose", "daisy")  # nothing lies there
+
+    answer = {"probabilities": tf.constant([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])}
+    called = [b"rose", b"daisy", b""]  # the last could not be read
+    signatures = {
+        "images": lambda images: answer,
+        "serving_default": lambda image_bytes: {**answer, "classes": tf.constant(called)[:, None]},
+    }
+    model = SimpleNamespace(signatures=signatures)
+    monkeypatch.setattr(tf.saved_model, "load", lambda path: model)
+    by_pixels, by_files = load("daisy", "rose")
+    batch: Any = SimpleNamespace(pixels=np.zeros((3, 1, 1, 3)), files=[b"a", b"b", b"c"])
+    expected = np.float32([[0.1, 0.9], [0.8, 0.2], [0.4, 0.6]])
+    np.testing.assert_array_equal(by_pixels.answer(batch).same_pixels, expected)
+    np.testing.assert_array_equal(by_files.answer(batch).own_reading, expected)
+    assert by_pixels.answer(batch).own_reading is by_files.answer(batch).same_pixels is None
+    assert [one.name for one in (by_pixels, by_files)] == [
+        "SavedModel images",
+        "SavedModel image_bytes",
+    ]
+    assert (by_pixels.in_graph_only, by_files.in_graph_only) == (False, True)
+    called[1] = b"rose"
+    with pytest.raises(UserError, match="calls class 1 'rose' in its answers and 'daisy' in its l"):
+        by_files.answer(batch)
