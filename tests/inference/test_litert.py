@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -164,3 +166,24 @@ def test_floats_are_rounded_for_a_quantised_input_and_int8_is_shifted() -> None:
     whole = np.array([[[0, 127, 255]]], np.uint8)
     assert litert._as_type(whole, np.int8).tolist() == [[[-128, -1, 127]]]
     assert litert._as_type(whole, np.float32).dtype == np.float32
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_model_that_hangs_is_given_up_where_the_program_has_an_alarm_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Hangs:
+        def __init__(self, content: bytes) -> None:
+            end = time.monotonic() + 20
+            while time.monotonic() < end:
+                time.sleep(0.05)
+
+    monkeypatch.setattr(litert, "LiteRTModel", Hangs)
+    monkeypatch.setattr(litert, "LOAD_SECONDS", 1)
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    try:
+        refused = pytest.raises(UserError, match="this TFLite model takes too long; it is dam")
+        with refused, litert.probe_in_subprocess(b""):
+            pass
+    finally:
+        signal.signal(signal.SIGALRM, before)

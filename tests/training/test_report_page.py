@@ -365,6 +365,9 @@ def test_what_repeats_it_is_two_commands_and_the_settings(run: Run) -> None:
 def test_head_of_the_page_says_what_was_scored_and_how() -> None:
     whole = page.as_html(findings())
     assert "<title>mine: report</title>" in whole
+    names = "scores settings curves reliability doubt confused mistakes classes photos files again"
+    for pattern in (r'href="#(\w+)">', r'aria-labelledby="(\w+)">\n<h2', r'<h2 id="(\w+)">'):
+        assert re.findall(pattern, whole) == names.split()
     body = said(whole[whole.index("<header>") :])
     assert body.startswith(
         "mine: report beds, validation: 8 photos of 3 classes, each whole, squashed to 224 x 192 "
