@@ -187,3 +187,31 @@ def test_model_that_hangs_is_given_up_where_the_program_has_an_alarm_of_its_own(
             pass
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize(
+    ("options", "threads"),
+    [
+        ({}, [6]),  # one photo is answered sooner by all cores
+        ({"workers": 1, "threads": 2}, [2]),
+        ({"workers": 3}, [1, 1, 1]),
+        ({"workers": 2, "threads": 4}, [4, 4]),
+    ],
+)
+def test_threads_are_all_cores_of_one_interpreter_or_one_each_of_several(
+    options: dict[str, int],
+    threads: list[int],
+    colour_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[int] = []
+    make = litert._interpreter
+
+    def note(content: bytes, threads: int) -> Any:
+        made.append(threads)
+        return make(content, 1)
+
+    monkeypatch.setattr(litert, "_interpreter", note)
+    monkeypatch.setattr(litert, "available_cores", lambda: 6)
+    LiteRTModel(colour_model.read_bytes(), **options)
+    assert made == threads
