@@ -86,7 +86,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What is found in a process of its own, since devices are chosen once, at the start."""
     folder = tmp_path_factory.mktemp("devices")
     command = [sys.executable, "-c", ON_TWO_DEVICES, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    # A loop that never ends is a failure, not a hanging suite.
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-4000:]
     return {**json.loads((folder / "found.json").read_text()), "said": done.stderr}
 

@@ -251,3 +251,24 @@ def test_loss_that_is_no_number_is_said_with_its_epoch(tmp_path: Path) -> None:
     train.views[0][0, 0] = np.inf  # type: ignore[index]
     with pytest.raises(UserError, match="the loss became nan in epoch 1; try a smaller --learning"):
         trained(tmp_path, train=train, validation=None)
+
+
+def test_batches_are_filled_up_for_several_devices_by_rows_that_count_nothing() -> None:
+    inputs, correct = np.arange(10).reshape(5, 2), np.arange(5)
+    weights = np.float32([1, 2, 3, 4, 5])
+    (filled,) = fit_module._filled_up(iter([(inputs, correct, weights)]), 3)
+    assert filled[0].tolist() == [*inputs.tolist(), [0, 1]]
+    assert filled[1].tolist() == [0, 1, 2, 3, 4, 0]
+    np.testing.assert_allclose(filled[2], [1.2, 2.4, 3.6, 4.8, 6, 0])  # 6 rows in place of 5
+    for devices in (1, 5):
+        (same,) = fit_module._filled_up(iter([(inputs, correct, weights)]), devices)
+        assert [one.tolist() for one in same] == [
+            inputs.tolist(),
+            correct.tolist(),
+            [1, 2, 3, 4, 5],
+        ]
+    # Fewer rows than devices: each has at least one.
+    one_row = (inputs[:1], correct[:1], weights[:1])
+    (many,) = fit_module._filled_up(iter([one_row]), 4)
+    assert many[0].tolist() == [[0, 1]] * 4
+    assert many[2].tolist() == [4, 0, 0, 0]
