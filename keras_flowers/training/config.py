@@ -145,7 +145,10 @@ class TrainConfig:
     )
     batch_size: int = _option(256, LEARNING, "N", "views in a step")
     learning_rate: float = _option(
-        5e-4, LEARNING, "RATE", "of AdamW at the start; falls to 0 along a cosine"
+        5e-4,
+        LEARNING,
+        "RATE",
+        "of AdamW at the start; falls to 0 along a cosine; three tenths of it with --start_from",
     )
     weight_decay: float = _option(
         0.01, LEARNING, "RATE", "of AdamW: pulls the weights of the head towards 0"
