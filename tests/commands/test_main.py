@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,15 @@ def test_every_command_has_a_main_and_a_parser_of_its_own_name(name: str) -> Non
 def test_no_command_takes_half_of_an_option(name: str) -> None:
     # A script with --dat would change its meaning with the next option that begins so.
     assert not importlib.import_module(f"keras_flowers.commands.{name}").parser().allow_abbrev
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_stands_for_a_value_is_in_capitals(name: str) -> None:
+    parser = importlib.import_module(f"keras_flowers.commands.{name}").parser()
+    for action in parser._actions:
+        names = action.metavar if isinstance(action.metavar, tuple) else (action.metavar,)
+        for one in filter(None, names):
+            assert re.fullmatch(r"[A-Z][A-Z/:=_.]*|ray", one), action.option_strings
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -532,6 +532,9 @@ def test_other_charts_have_their_layouts() -> None:
     assert layout(reliability) == ["9.30 5.05", "0.75 0.75 3.60 3.60", "5.40 0.75 3.60 3.60"]
     left, right = reliability.axes
     np.testing.assert_allclose(left.collections[0].get_sizes(), [12 + 400 / 3, 412])
+    best = matplotlib.colors.to_rgb("#c2255c")
+    np.testing.assert_allclose(left.collections[0].get_facecolor(), [(*best, 0.75)], atol=1e-6)
+    assert left.get_lines()[1].get_color() == "#c2255c"
     assert left.get_xlim() == left.get_ylim() == (-0.02, 1.02)
     assert left.get_lines()[0].get_xydata().tolist() == [[0, 0], [1, 1]]
     assert left.get_ylabel() == "how often it is right" and right.get_ylabel() == ""

@@ -133,6 +133,21 @@ def test_server_gives_what_is_listed_and_nothing_else() -> None:
         with pytest.raises(urllib.error.HTTPError, match="304"):
             urllib.request.urlopen(request)
         host = address.removeprefix("http://").rstrip("/")
+        # What the browser knows already is not sent again, nor said to have a length.
+        connection = http.client.HTTPConnection(host)
+        connection.request("GET", "/", headers={"If-None-Match": response.headers["ETag"]})
+        known = connection.getresponse()
+        assert (known.status, known.headers["Content-Length"]) == (304, None)
+        assert known.fp is None or known.read() == b""
+        said = {name: response.headers[name] for name in ("Cache-Control", "Referrer-Policy")}
+        assert said == {"Cache-Control": "no-cache", "Referrer-Policy": "no-referrer"}
+        assert response.headers["Content-Length"] == str(len(BUILT["index.html"]))
+        assert response.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+        with socket.create_connection(host.split(":")) as line:
+            etag = response.headers["ETag"]
+            line.sendall(f"GET / HTTP/1.0\r\nIf-None-Match: {etag}\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: line.recv(65536), b""))
+        assert answer.endswith(b"\r\n\r\n") and b"304" in answer.splitlines()[0]
         for path in ("/../setup.cfg", "/%2e%2e/setup.cfg", "/assets", "/assets/", "//etc/passwd"):
             connection = http.client.HTTPConnection(host)
             connection.request("GET", path)  # urllib would tidy it up first
