@@ -138,3 +138,78 @@ def test_photos_to_choose_on_that_are_learned_or_tested_on_are_refused(
                 photos(*learned, split="y" if len(learned) > 1 else "z"),
                 photos(*tested, split="y"),
             )
+
+
+def test_every_option_about_photos_reaches_what_opens_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keras_flowers.training import sources
+
+    class OpenedError(Exception):
+        pass
+
+    asked: list[Any] = []
+
+    def open_photos(given: Any, **options: Any) -> Any:
+        asked.append((given, options))
+        raise OpenedError
+
+    monkeypatch.setattr(sources, "open_photos", open_photos)
+    config = TrainConfig(
+        data=("mine",),
+        data_dir="D",
+        category_names="N",
+        label_map=("L",),
+        cache_dir=str(tmp_path),
+        strict=True,
+        validation_data=("more",),
+    )
+    begun = Run.at(tmp_path)
+    monkeypatch.setattr(Run, "metadata", property(lambda self: SimpleNamespace(labels=("a", "b"))))
+    for run in (None, begun):
+        with pytest.raises(OpenedError):
+            train.open_splits(config, run)
+    begun.split_path.touch()
+    with pytest.raises(OpenedError):
+        train.open_splits(config, begun)
+    alike = {
+        "data_dir": "D",
+        "category_names": "N",
+        "label_map": ("L",),
+        "cache_dir": tmp_path,
+        "strict": True,
+    }
+    new = {**alike, "division": None, "labels": None, "new_labels": False}
+    gone_on = {**alike, "division": None, "labels": ("a", "b"), "new_labels": True}
+    assert asked == [
+        (("mine",), new),
+        (("mine",), gone_on),
+        (("mine",), {**gone_on, "division": begun.split_path}),
+    ]
+    asked.clear()
+    known: Any = SimpleNamespace(labels=("a",))
+    with pytest.raises(OpenedError):
+        train._open_validation_data(config, known, known)
+    options = {"data_dir": "D", "cache_dir": tmp_path, "strict": True, "labels": ("a",)}
+    assert asked == [(("more",), {**options, "divide": False})]
+
+
+def test_every_option_about_weights_and_views_reaches_the_features(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from keras_flowers.training.sources import labelled
+
+    weighed: list[Any] = []
+    monkeypatch.setattr(
+        labelled, "weigh", lambda photos, *a, **b: weighed.append((photos, a, b)) or "weighed"
+    )
+    ran: list[Any] = []
+    extractor: Any = SimpleNamespace(features=lambda photos, views: ran.append((photos, views)))
+    asked = TrainConfig(data=("a",), data_weight=(0.5,), balance_classes=True, views=1)
+    splits: Any = SimpleNamespace(train="train", validation="validation")
+    config: Any = SimpleNamespace(asked=asked)
+    train._features(config, splits, extractor)
+    assert weighed == [("train", ((0.5,),), {"balance_classes": True})]
+    assert ran == [("weighed", [0]), ("validation", [View.FULL])]
+    splits.validation = None
+    assert train._validation_features(splits, extractor) is None
