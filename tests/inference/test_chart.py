@@ -337,6 +337,12 @@ def test_confusion_matrix_is_dark_where_many_photos_are() -> None:
     )
 
 
+def test_counts_are_white_above_a_quarter_of_the_row() -> None:
+    figure = chart.draw_confusion_matrix(np.array([[26, 74], [25, 75]]), ["rose", "tulip"])
+    inks = {text.get_text(): text.get_color() for text in figure.axes[0].texts}
+    assert (inks["26"], inks["25"]) == ("white", "#22272e")
+
+
 def test_counts_are_written_for_up_to_twenty_classes() -> None:
     for classes, written_ones in ((20, 20), (21, 0)):
         figure = chart.draw_confusion_matrix(np.eye(classes, dtype=int), FLOWER_NAMES[:classes])

@@ -148,3 +148,12 @@ def test_confusions_are_listed_from_the_commonest() -> None:
     alike = np.ones((20, 20), np.int64)
     pairs = [(row, column, 1) for row in range(20) for column in range(20) if row != column]
     assert metrics.most_confused(alike, 100) == pairs[:100]
+
+
+def test_answer_that_is_unsure_among_very_many_is_measured_beside_a_sure_one() -> None:
+    # At the smallest temperature that is tried, a row's own largest logit must be its measure.
+    probabilities = np.full((2, 20_000), 1 / 20_000, np.float32)
+    probabilities[0] = 0
+    probabilities[0, 7] = 1
+    found = metrics.log_loss(probabilities, np.array([7, 3]), 0.01)
+    assert found == pytest.approx(np.log(20_000) / 2, rel=1e-6)
