@@ -17,7 +17,7 @@ from keras_flowers.export.provenance import describe, with_variant
 from keras_flowers.files import atomic_replace
 from keras_flowers.training import data, tflite
 from keras_flowers.training.drawings import EACH, draw_pictures
-from keras_flowers.training.known import has_known
+from keras_flowers.training.known import has_known, score_in, with_known
 from keras_flowers.training.run_directory import Run
 from keras_flowers.training.sources.source import UNKNOWN
 
@@ -66,6 +66,8 @@ def write_tflite(
         others = _others(photos, size) if has_known(model) else None
         content = convert_int8(model, pixels, others)
     else:
+        if variant == "float16" and has_known(model):
+            model = with_known(model, score_in(model))  # the first ones are not fit for 16 bits
         content = tflite.convert(model, batch_size=None, float16=variant == "float16")
     metadata = with_variant(run.metadata, f"TFLite {variant}", facts)
     with atomic_replace(path) as temporary:

@@ -405,24 +405,11 @@ def _fit_columns(
     found = minimize(loss, first, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x
     kernel = found[:-COLUMNS].reshape(size, COLUMNS).astype(np.float32)
     offset = found[-COLUMNS:].astype(np.float32)
-    kernel, offset = _without_idle(rows, kernel, offset)
     if whitening is not None:
         folded: tuple[Array, Array] = whitening.fold(kernel, offset)
         return folded
     kernel = kernel / (deviation * np.float32(size**0.5))[:, None]
     return kernel, offset - centre @ kernel
-
-
-def _without_idle(rows: Array, kernel: Array, offset: Array) -> tuple[Array, Array]:
-    """The columns with the busiest one in place of those that are the largest for no row.
-
-    Nothing holds the offset of such a one, which may run beyond what a file of 16 bits can say; the
-    largest of all columns is the same without it.
-    """
-    largest = (rows @ kernel + offset).argmax(axis=1)
-    counts = np.bincount(largest, minlength=len(offset))
-    instead = np.where(counts > 0, np.arange(len(offset)), counts.argmax())
-    return kernel[:, instead], offset[instead]
 
 
 def _log_sum(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -29,6 +29,7 @@ STRANGERS = "strangers"
 STANDARDISED = "standardised"
 
 _ANSWERS = "answers"
+_FAR = 1e4  # deviations
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,18 @@ def with_known(model: keras.Model, score: KnownScore) -> keras.Model:
         scale=False, center=False, epsilon=0.0, trainable=False, name=STANDARDISED
     )
     strangers = keras.layers.Dense(score.kernel.shape[1], name=STRANGERS)
-    answers, known = answer_layers(logits, norm(features), strangers(features), score)
+    standardised = norm(features)
+    # Of features as they are, offsets would be so large that 16 bits cannot hold them; without an
+    # operation between, which changes nothing, the converter would make such of them again.
+    near = keras.ops.maximum(standardised, -_FAR)
+    near._keras_history.operation.name = "known_near"
+    answers, known = answer_layers(logits, standardised, strangers(near), score)
     result = keras.Model(model.inputs[0], answers, name="flowers")
     dense.set_weights(weights)
     norm.set_weights([score.mean, score.deviation**2])
-    strangers.set_weights([score.kernel, score.offset])
+    strangers.set_weights(
+        [score.kernel * score.deviation[:, None], score.offset + score.mean @ score.kernel]
+    )
     known.set_weights([score.weights[:, None], np.array([score.bias], np.float32)])
     return result
 
@@ -120,9 +128,14 @@ def has_known(model: keras.Model) -> bool:
 def score_in(model: keras.Model) -> KnownScore:
     """The score that `with_known` put into a model."""
     mean, variance = model.get_layer(STANDARDISED).get_weights()
-    kernel, offset = model.get_layer(STRANGERS).get_weights()
+    deviation = np.sqrt(variance)
+    strangers = model.get_layer(STRANGERS)
+    kernel, offset = strangers.get_weights()
+    if strangers.input is not model.get_layer(FEATURES).output:  # as it is in the first models
+        kernel = kernel / deviation[:, None]
+        offset = offset - mean @ kernel
     weights, (bias,) = model.get_layer(KNOWN).get_weights()
-    return KnownScore(mean, np.sqrt(variance), kernel, offset, weights[:, 0], float(bias))
+    return KnownScore(mean, deviation, kernel, offset, weights[:, 0], float(bias))
 
 
 def answer_layers(
