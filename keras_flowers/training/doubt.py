@@ -49,7 +49,7 @@ where photos of other things show what refusing gains."""
 KEPT_BLINDLY = 0.98
 """The same where there are none."""
 
-RIGHT_NAMES = 0.95
+RIGHT_NAMES = 0.97
 """So many of the names that are given without a "perhaps" are right, on the validation photos."""
 
 RIGHT_GROUPS = 0.97
@@ -406,10 +406,28 @@ def _fit_columns(
     kernel = found[:-COLUMNS].reshape(size, COLUMNS).astype(np.float32)
     offset = found[-COLUMNS:].astype(np.float32)
     if whitening is not None:
-        folded: tuple[Array, Array] = whitening.fold(kernel, offset)
-        return folded
-    kernel = kernel / (deviation * np.float32(size**0.5))[:, None]
-    return kernel, offset - centre @ kernel
+        kernel, offset = whitening.fold(kernel, offset)
+    else:
+        kernel = kernel / (deviation * np.float32(size**0.5))[:, None]
+        offset = offset - centre @ kernel
+    return _without_constants(kernel, offset, known[0])
+
+
+def _without_constants(kernel: Array, offset: Array, features: Array) -> tuple[Array, Array]:
+    """The columns without features that vary by less than the 16 bits in which they are kept say.
+
+    A tuned network has such ones. Whitening makes them large, and then their weights answer to how
+    they were rounded, which they are not in a photo that is named.
+
+    Args:
+        kernel: float32 [D, K].
+        offset: float32 [K].
+        features: float32 [N, D], of photos of the classes.
+    """
+    mean = features.mean(axis=0)
+    constant = features.std(axis=0) < np.abs(mean) * np.finfo(np.float16).eps
+    offset = offset + mean[constant] @ kernel[constant]
+    return np.where(constant[:, None], np.float32(0), kernel), offset
 
 
 def _log_sum(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -513,7 +531,7 @@ def choose_thresholds(
     least = float(np.quantile(known[right], 1 - kept)) if right.any() else 0.5
     passed = known >= least
     top, right = probabilities.max(axis=1)[passed], right[passed]
-    sure = _threshold(lambda threshold: right[top >= threshold], RIGHT_NAMES, 0.5, 0.95)
+    sure = _threshold(lambda threshold: right[top >= threshold], RIGHT_NAMES, 0.5, 0.97)
     if not groups:
         return Thresholds(known=least, sure=sure, group=0.9)
     sums = np.stack([probabilities[passed][:, one.classes].sum(axis=1) for one in groups], axis=1)

@@ -95,6 +95,19 @@ def test_louder_distance_with_a_smaller_weight_says_the_same(model: keras.Model)
     np.testing.assert_allclose(np.asarray(louder(pixels)), expected, atol=1e-5)
 
 
+def test_feature_that_varies_only_by_its_rounding_has_no_say() -> None:
+    random = np.random.default_rng(6)
+    features = random.normal(size=(60, 4)).astype(np.float32)
+    features[:, 1] = 2.4394531 + random.choice([0, 0.0019531], size=60)  # a half float and the next
+    features[:, 2] = 0  # may wake up for other photos
+    kernel, offset = random.normal(size=(4, 3)).astype(np.float32), np.float32([1, 2, 3])
+    kept, moved = doubt._without_constants(kernel, offset, features)
+    np.testing.assert_array_equal(kept[[0, 2, 3]], kernel[[0, 2, 3]])
+    np.testing.assert_array_equal(kept[1], 0)
+    np.testing.assert_allclose(moved, offset + 2.44 * kernel[1], atol=0.01)
+    np.testing.assert_allclose(features @ kept + moved, features @ kernel + offset, atol=0.01)
+
+
 def test_model_is_found_again_below_its_doubt(model: keras.Model, tmp_path: Path) -> None:
     pixels = rows(5, 2)[0][:, None, None]
     with_known(model, score()).save(tmp_path / "model.keras")
@@ -411,7 +424,7 @@ def test_thresholds_keep_what_they_promise() -> None:
     correct = probabilities.argmax(axis=1) == labels
     assert (known[correct] >= found.known).mean() == pytest.approx(0.9, abs=0.01)
     alone = (probabilities.max(axis=1) >= found.sure) & (known >= found.known)
-    assert found.sure == 0.95 or correct[alone].mean() >= doubt.RIGHT_NAMES
+    assert found.sure == 0.97 or correct[alone].mean() >= doubt.RIGHT_NAMES
     assert 0.8 <= found.group <= 0.97
     given = (probabilities[:, :2].sum(axis=1) >= found.group) & (known >= found.known)
     given &= probabilities[:, :2].sum(axis=1) - probabilities.max(axis=1) >= GAIN
