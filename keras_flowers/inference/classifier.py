@@ -386,7 +386,7 @@ def load_classifier(
         UserError: There is no model at `path`, it is not a flower classifier, or it is damaged.
 
     >>> load_classifier().predict("docs/sunflower.jpg")
-    <Prediction: sunflower 99.5%, black-eyed susan 0.3%, barbeton daisy 0.1%, ... of 102>
+    <Prediction: sunflower 99.7%, black-eyed susan 0.2%, barbeton daisy 0.1%, ... of 102>
     """
     for name, number in (("workers", workers), ("threads", threads)):
         if number is not None and number < 1:

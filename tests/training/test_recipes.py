@@ -18,6 +18,9 @@ from keras_flowers.training.recipes import FIELD_VARIABLE, RECIPES
 CALLED = {"MobileNetV2": "frozen", "MobileNetV2_2040": "frozen_2040"}
 """What the README calls the runs of some recipes."""
 
+LATER = {"flowers102_second": 1, "flowers102": 2}
+"""The trainings that go on from another, with other views: by how much their seed is greater."""
+
 
 def finish(runs: Path, config: TrainConfig) -> None:
     """Writes what a training of these settings leaves for the next."""
@@ -58,7 +61,7 @@ def test_recipe_is_the_command_that_it_names(tmp_path: Path) -> None:
 def test_seed_is_that_of_the_run_and_of_those_it_builds_on(tmp_path: Path) -> None:
     for recipe in RECIPES.values():
         config = recipe(tmp_path, 7)
-        assert config.seed == 7
+        assert config.seed == 7 + LATER.get(recipe.__name__, 0)
         finish(tmp_path, config)
 
 
@@ -79,8 +82,9 @@ def test_field_photos_to_choose_on_are_never_learned_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(FIELD_VARIABLE, "gathered")
-    for name in ("field_lite0", "field_lite2", "flowers102"):
+    for name in ("field_lite0", "field_lite2", "flowers102_first", *LATER):
         config = RECIPES[name](tmp_path, 0)
+        finish(tmp_path, config)
         assert config.data == ("tfds:oxford_flowers102", str(Path("gathered") / "train.csv"))
         assert config.validation_data == (str(Path("gathered") / "validation.csv"),)
         assert config.temperature is None
@@ -89,10 +93,12 @@ def test_field_photos_to_choose_on_are_never_learned_from(
 def test_model_that_ships_was_made_by_its_recipe(tmp_path: Path) -> None:
     shipped = Path(__file__).parents[2] / "saved_models" / "flowers102" / "config.json"
     settings = json.loads(shipped.read_text())["settings"]
-    config = RECIPES["flowers102"](tmp_path, settings["seed"])
+    for name in ("flowers102_first", "flowers102_second"):
+        finish(tmp_path, RECIPES[name](tmp_path, 0))
+    config = RECIPES["flowers102"](tmp_path, 0)
     # Where it was made and what it was called then is another's.
-    places = {"base", "teacher", "output", "data_dir", "cache_dir", "export", "overwrite"}
-    chosen = {"image_size", "epochs", "temperature"}
+    places = {"base", "teacher", "start_from", "output", "data_dir", "cache_dir", "export"}
+    chosen = {"image_size", "epochs", "temperature", "overwrite"}
     asked = json.loads(json.dumps(dataclasses.asdict(config)))  # lists, as the file has them
     compared = (settings.keys() & asked.keys()) - places - chosen
     assert {"data", "learning_rate", "fine_tune", "fine_tune_views", "shrinkage"} <= compared
