@@ -227,12 +227,13 @@ def _do(run: RunFolder, plan: Plan, job: Job, options: argparse.Namespace) -> in
     numbers = shard_of(len(plan), options.shard or (1, 1))
     left, before, done, changed = [], Count(), Count(), 0
     for number in numbers:
-        count = run.count(number, plan.times_of(number)) if run.is_done(number) else None
+        is_there = run.is_done(number)
+        count = run.count(number, plan.times_of(number)) if is_there else None
         if count is not None:
             before += count
             continue
         left.append(number)
-        if run.is_done(number):
+        if is_there:
             # At once, so that no table is made of rows of photos that are not there any more.
             run.forget(number)
             changed += 1

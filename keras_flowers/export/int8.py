@@ -114,9 +114,7 @@ def convert_int8(
     levelled = keras.Model(rounded.inputs[0], answers)
     head.set_weights([kernel * deviation[:, None], bias + mean @ kernel])
     if score is not None:
-        strangers.set_weights(
-            [score.kernel * deviation[:, None], score.offset + mean @ score.kernel]
-        )
+        strangers.set_weights(score.levelled_columns)
         weights = score.weights.copy()
         weights[DISTANCE] /= _LOUDER
         known.set_weights([weights[:, None], np.array([score.bias], np.float32)])

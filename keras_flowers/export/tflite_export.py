@@ -67,7 +67,8 @@ def write_tflite(
         content = convert_int8(model, pixels, others)
     else:
         if variant == "float16" and has_known(model):
-            model = with_known(model, score_in(model))  # the first ones are not fit for 16 bits
+            # As it is made now: the offsets of models of before may be beyond 16 bits.
+            model = with_known(model, score_in(model))
         content = tflite.convert(model, batch_size=None, float16=variant == "float16")
     metadata = with_variant(run.metadata, f"TFLite {variant}", facts)
     with atomic_replace(path) as temporary:

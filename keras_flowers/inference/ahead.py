@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,7 +24,7 @@ def read_ahead(
     *,
     workers: int,
     threads: ThreadPoolExecutor | None = None,
-) -> Iterator[list[tuple[Item, Future[Read]]]]:
+) -> Generator[list[tuple[Item, Future[Read]]], None, None]:
     """Reads items in threads, one batch ahead of the caller.
 
     Args:

@@ -57,6 +57,11 @@ class KnownScore:
     weights: Array
     bias: float
 
+    @property
+    def levelled_columns(self) -> tuple[Array, Array]:
+        """`kernel` and `offset` as they are for features with mean 0 and deviation 1."""
+        return self.kernel * self.deviation[:, None], self.offset + self.mean @ self.kernel
+
     def evidence(self, logits: Array, features: Array) -> Array:
         """What the score weighs, as the graph computes it, in NumPy.
 
@@ -102,9 +107,7 @@ def with_known(model: keras.Model, score: KnownScore) -> keras.Model:
     result = keras.Model(model.inputs[0], answers, name="flowers")
     dense.set_weights(weights)
     norm.set_weights([score.mean, score.deviation**2])
-    strangers.set_weights(
-        [score.kernel * score.deviation[:, None], score.offset + score.mean @ score.kernel]
-    )
+    strangers.set_weights(score.levelled_columns)
     known.set_weights([score.weights[:, None], np.array([score.bias], np.float32)])
     return result
 

@@ -178,18 +178,14 @@ def favour_new(
     least = (np.concatenate(before) == correct)[old].mean() - _MOST_LOST
     temperature = fit_temperature(softmax(scores), correct).temperature
 
-    def moved(offset: float) -> Array:
-        raised = scores.copy()
-        raised[:, known:] += offset
-        return raised
-
     def loss(raised: Array) -> float:
         answers = softmax(raised / np.float32(temperature))
         return log_loss(answers[old], correct[old]) + log_loss(answers[~old], correct[~old])
 
     best, found = loss(scores), 0.0
     for offset in _OFFSETS.tolist():
-        raised = moved(offset)
+        raised = scores.copy()
+        raised[:, known:] += offset
         if (raised.argmax(axis=1) == correct)[old].mean() < least:
             break
         if (cost := loss(raised)) < best:

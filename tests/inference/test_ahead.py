@@ -57,7 +57,7 @@ def test_reading_that_is_given_up_reads_no_more_and_leaves_no_thread() -> None:
     batches = read_ahead(slow, range(100), workers=1)
     next(batches)
     threading.Timer(0.1, may_go_on.set).start()
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
     assert read == [0]
     assert threading.active_count() <= before + 1  # the timer
 
@@ -73,7 +73,7 @@ def test_reading_that_is_given_up_leaves_given_threads_idle() -> None:
     with ThreadPoolExecutor(2) as threads:
         batches = read_ahead(read, range(1000), workers=2, threads=threads)
         assert [one.result() for _, one in next(batches)] == list(range(16))
-        batches.close()  # type: ignore[attr-defined]
+        batches.close()
         count = len(begun)
         assert count <= 32
         assert threads.submit(read, -1).result() == -1

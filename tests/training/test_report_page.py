@@ -171,6 +171,14 @@ def test_settings_are_those_of_the_run_or_what_the_model_says(run: Run) -> None:
     assert [page._value(one) for one in (False, (1, "b"), "a\nb")] == ["no", "1, b", "'a\\nb'"]
 
 
+def recorded(monkeypatch: pytest.MonkeyPatch, name: str) -> list[Any]:
+    """What the function of that name is asked to draw from now on; it is drawn, too."""
+    drawn: list[Any] = []
+    draw = getattr(page.chart, name)
+    monkeypatch.setattr(page.chart, name, lambda asked: drawn.append(asked) or draw(asked))
+    return drawn
+
+
 RELIABILITY = (
     "On the dashed line it is right as often as it says. The size of a point is how many answers "
     "it stands for. says | photos | on average | right || 47% to 53% | 2 | 50.0% | 100.0% || "
@@ -182,11 +190,7 @@ RELIABILITY = (
 def test_reliability_is_told_before_and_after_the_temperature(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    drawn: list[Any] = []
-    draw = page.chart.draw_reliability
-    monkeypatch.setattr(
-        page.chart, "draw_reliability", lambda diagrams: drawn.append(diagrams) or draw(diagrams)
-    )
+    drawn = recorded(monkeypatch, "draw_reliability")
     assert said(page._reliability(findings())) == RELIABILITY
     told = said(page._reliability(findings(temperature=0.5)))
     assert told == (
@@ -241,11 +245,7 @@ def test_doubt_has_what_is_said_of_each_kind_and_what_silence_would_gain() -> No
 def test_curve_of_coverage_is_drawn_from_a_fifth_of_the_photos_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    drawn: list[Any] = []
-    draw = page.chart.draw_coverage
-    monkeypatch.setattr(
-        page.chart, "draw_coverage", lambda points: drawn.append(points) or draw(points)
-    )
+    drawn = recorded(monkeypatch, "draw_coverage")
     page._coverage(evaluation())
     assert min(coverage for coverage, *_ in drawn[0]) == 0.25  # two of eight
     assert drawn[0][0] == (1.0, 0.625, {})
