@@ -190,10 +190,11 @@ def _is_trained(config: TrainConfig, run: Run, demo: bool) -> bool:
     # What changes nothing in the model, and what the demonstration chooses itself.
     free = {"overwrite", "export", "output", "cache_dir", "engine", "ray_address", "worker_cores"}
     free |= {"dataset", "data_dir", "base"} if demo else set()
-    made = {"temperature": run.metrics.get("temperature"), **run.settings}
     asked = dataclasses.asdict(config)
     # What a run of an earlier version could not be asked for, it did as is the default now.
-    made = {**dataclasses.asdict(TrainConfig()), **made}
+    made = {**dataclasses.asdict(TrainConfig()), **run.settings}
+    if made["temperature"] is None:  # it was fitted
+        made["temperature"] = run.metrics.get("temperature")
     return all(asked[name] in (None, made.get(name)) for name in asked.keys() - free)
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from keras_flowers.export.formats import FORMATS
-from keras_flowers.export.limits import EXACT, MEDIAPIPE, Limits
+from keras_flowers.export.limits import BROWSER, BROWSER_INT8, EXACT, MEDIAPIPE, Limits
 from keras_flowers.export.report import WIDTH, Bounds, Comparison, Report, Row, exceeded
 
 KERAS = Row("Keras", None, None, None, 1020, 1001, 0, 10_400_000, 34.04)
@@ -143,6 +143,10 @@ def test_what_is_not_a_number_exceeds_every_limit() -> None:
         (FORMATS[3].limits, 5, 1, 1),
         (MEDIAPIPE, 200, 4, None),
         (MEDIAPIPE, 199, 19, None),
+        (BROWSER, 200, 2, None),
+        (BROWSER, 199, 19, None),
+        (BROWSER_INT8, 200, 2, None),
+        (BROWSER_INT8, 199, 19, None),
         (Limits(accuracy_loss=0.0), 1000, 5, 1),
     ],
 )
@@ -153,6 +157,7 @@ def test_limits_in_photos(limits: Limits, photos: int, differing: int, lost: int
 def test_limits_of_the_formats() -> None:
     limits = {one.name: one.limits for one in FORMATS}
     assert limits["saved_model"] == limits["float32"] == EXACT
-    assert EXACT.difference == 1e-3
+    assert EXACT.difference == BROWSER.difference == 1e-3
+    assert (MEDIAPIPE.difference, BROWSER_INT8.difference) == (None, None)
     assert limits["float16"].difference is None
     assert limits["int8"].bytes_of_base == {"MobileNetV2": 3_000_000}

@@ -93,6 +93,20 @@ def test_model_in_the_place_of_a_photo_is_refused(
     ]
 
 
+@pytest.mark.parametrize("ending", ["tflite", "keras", "h5", "hdf5", "pb", "pt", "pth", "onnx"])
+def test_model_of_any_kind_is_known_by_its_ending(ending: str, tmp_path: Path) -> None:
+    touch(tmp_path, f"m.{ending}")
+    with pytest.raises(UserError, match=f"m.{ending} is a model, not a photo"):
+        find_inputs([str(tmp_path / f"m.{ending}")])
+
+
+@pytest.mark.parametrize("pattern", ["?.jpg", "*.jpg", "[ab].jpg"])
+def test_each_sign_of_a_pattern_is_understood(pattern: str, tmp_path: Path) -> None:
+    touch(tmp_path, "b.jpg", "a.jpg", "cc.png")
+    found = find_inputs([str(tmp_path / pattern)])
+    assert [Path(photo.name).name for photo in found] == ["a.jpg", "b.jpg"]
+
+
 def test_nothing_to_name_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "notes.txt")
     with pytest.raises(

@@ -269,6 +269,40 @@ def test_threads_are_as_asked(colour_model: Path, monkeypatch: Any, workers: int
     assert asked == [3] * workers
 
 
+def test_options_reach_what_loads_the_model_and_the_process_that_loads_it_again(
+    colour_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    load = classifier_module.load_tflite
+
+    def note(path: Path, metadata: Metadata, **options: Any) -> Any:
+        asked.append(options)
+        return load(path, metadata, **{**options, "scale": None})
+
+    monkeypatch.setattr(classifier_module, "load_tflite", note)
+    model = load_classifier(colour_model, workers=2, threads=3, scale=(1.0, 2.0))
+    pickle.loads(pickle.dumps(model))
+    load_classifier(colour_model)
+    given = {"is_ours": False, "workers": 2, "threads": 3, "scale": (1.0, 2.0)}
+    plain = {"is_ours": False, "workers": 1, "threads": None, "scale": None}
+    assert asked == [given, given, plain]
+    monkeypatch.setattr(classifier_module, "default_model", lambda: colour_model)
+    load_classifier()
+    assert asked[3] == {**plain, "is_ours": True}
+
+
+def test_classifier_that_was_put_together_says_what_it_cannot() -> None:
+    model = Classifier(METADATA, COLOUR_IMAGE_SIZE, lambda pixels: np.eye(3)[[0] * len(pixels)])
+    with pytest.raises(UserError, match="was not loaded from a file, so no index is beside it"):
+        model.similar_path  # noqa: B018
+    with pytest.raises(UserError, match=r"the features of <Classifier of 3 .*> cannot be compared"):
+        model.similar(Image.new("RGB", (9, 9)))
+    with pytest.raises(TypeError, match="only what load_classifier"):
+        pickle.dumps(model)
+    with pytest.raises(UserError, match="so it has no thresholds; train it again, or fit them"):
+        model.with_thresholds({"known": 0.5})
+
+
 def test_one_photo_at_a_time_is_run_where_nothing_is_said(colour_model: Path) -> None:
     model = LiteRTModel(colour_model.read_bytes())
     assert model._crew.workers == 1

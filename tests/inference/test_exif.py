@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,24 @@ def photo(
 def test_date_and_position_are_read_from_every_kind_of_file(kind: str) -> None:
     data = photo({ExifTags.Base.DateTimeOriginal: "2024:05:01 09:30:00"}, RHODES, kind)
     assert read_capture_info(data) == CaptureInfo("2024-05-01T09:30:00", 36.443333, 28.22)
+
+
+def test_file_is_read_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(photo(position=RHODES))
+    expected = CaptureInfo(None, 36.443333, 28.22)
+    assert read_capture_info(tmp_path / "a.jpg") == expected
+    assert read_capture_info(str(tmp_path / "a.jpg")) == expected
+    assert read_capture_info(tmp_path / "none.jpg") == CaptureInfo()
+
+
+def test_scan_has_the_date_on_which_it_was_digitised() -> None:
+    scanned = {ExifTags.Base.DateTimeDigitized: "2020:02:03 04:05:06"}
+    assert read_capture_info(photo(scanned)).date == "2020-02-03T04:05:06"
+    assert read_capture_info(photo(scanned, DateTime="2025:01:01 00:00:00")).date == (
+        "2020-02-03T04:05:06"
+    )
+    taken = {ExifTags.Base.DateTimeOriginal: "1999:12:31 23:59:59"}
+    assert read_capture_info(photo(scanned | taken)).date == "1999-12-31T23:59:59"
 
 
 def test_time_zone_is_kept_where_the_camera_knew_it() -> None:

@@ -17,7 +17,14 @@ from PIL import Image, features
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference import chart
-from keras_flowers.inference.formats import find_photos, is_chart, kind_of, pillow_formats
+from keras_flowers.inference.formats import (
+    PHOTO_SUFFIXES,
+    find_photos,
+    is_chart,
+    kind_of,
+    pillow_formats,
+    refusal_of,
+)
 from keras_flowers.inference.image import read_photo
 
 YELLOW = (255, 255, 0)
@@ -48,8 +55,10 @@ def test_photos_are_found_below_the_folder_in_a_stable_order(tmp_path: Path) -> 
 
 ENDINGS = (
     "jpg jpeg jpe jfif mpo png apng webp gif bmp dib tif tiff avif avifs heic heif heics heifs hif "
-    "jxl jp2 dng cr2 cr3 nef arw raf orf rw2"
+    "jxl jp2 j2k jpf jpx "
 )
+RAW_ENDINGS = "dng cr2 cr3 nef nrw arw srf sr2 raf orf rw2 pef srw"
+ENDINGS += RAW_ENDINGS
 
 
 @pytest.mark.parametrize("ending", ENDINGS.split())
@@ -58,9 +67,14 @@ def test_no_ending_of_a_photo_is_passed_over(ending: str, tmp_path: Path) -> Non
     assert found_in(tmp_path) == [f"B.{ending.upper()}", f"a.{ending}"]
 
 
+def test_every_ending_of_a_photo_is_tried() -> None:
+    assert {f".{ending}" for ending in ENDINGS.split()} == PHOTO_SUFFIXES
+
+
 def test_what_systems_keep_beside_photos_is_passed_over(tmp_path: Path) -> None:
     touch(tmp_path, "x.jpg", "._x.jpg", "@eaDir/x.jpg/SYNOPHOTO_THUMB_M.jpg", "a/@eaDir/y.jpg")
     touch(tmp_path, "__MACOSX/x.jpg", ".thumbnails/x.png", "a/.@__thumb/y.jpg", "a/y.jpg")
+    touch(tmp_path, "$RECYCLE.BIN/x.jpg")
     assert found_in(tmp_path) == ["x.jpg", "a/y.jpg"]
 
 
@@ -141,6 +155,23 @@ def test_files_that_are_no_photos_are_called_by_their_name(
     assert kind_of(data + bytes(100), suffix) == kind
 
 
+@pytest.mark.parametrize("ending", RAW_ENDINGS.split())
+def test_raw_file_of_any_camera_is_called_so(ending: str) -> None:
+    assert kind_of(b"II*\0" + bytes(100), f".{ending}") == "a camera's raw file"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("a web page", "download the photo itself"),
+        ("a video", "save a picture of it as JPEG first"),
+        ("a PDF document", "save it as JPEG first"),
+    ],
+)
+def test_refusal_says_what_to_do(kind: str, said: str) -> None:
+    assert refusal_of(kind) == f"is {kind}, not a photo that can be read here; {said}"
+
+
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
 def test_avif_is_read_upright_and_whatever_it_is_called() -> None:
     exif = Image.Exif()
@@ -170,6 +201,13 @@ def iso_media(*brands: bytes) -> bytes:
         ((b"mif1", b"avif", b"miaf"), "an AVIF photo", "run: pip install --upgrade pillow"),
         ((b"heic",), "a HEIC photo", "run: pip install pillow-heif"),
         ((b"mif1", b"miaf", b"heix"), "a HEIC photo", "run: pip install pillow-heif"),
+        ((b"avis",), "an AVIF photo", "run: pip install --upgrade pillow"),
+        ((b"heix",), "a HEIC photo", "run: pip install pillow-heif"),
+        ((b"hevc",), "a HEIC photo", "run: pip install pillow-heif"),
+        ((b"heim",), "a HEIC photo", "run: pip install pillow-heif"),
+        ((b"heis",), "a HEIC photo", "run: pip install pillow-heif"),
+        ((b"mif1",), "a HEIC photo", "run: pip install pillow-heif"),
+        ((b"msf1",), "a HEIC photo", "run: pip install pillow-heif"),
     ],
 )
 def test_photo_that_needs_another_package_is_refused_with_its_name(

@@ -81,6 +81,7 @@ def test_page_that_was_not_built_is_refused_with_the_line_that_builds_it(
         ("model.keras", b"", "is no .tflite file"),
         ("gone.tflite", None, "does not exist"),
         ("bare.tflite", b"\x1c\0\0\0TFL3", "holds no class names"),
+        (".", None, "is no .tflite file"),
     ],
 )
 def test_model_that_the_page_cannot_use_is_refused(
@@ -153,6 +154,28 @@ def test_server_gives_what_is_listed_and_nothing_else() -> None:
             connection.request("GET", path)  # urllib would tidy it up first
             assert connection.getresponse().status == 404, path
         assert urllib.request.urlopen(urllib.request.Request(address, method="HEAD")).read() == b""
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.html", "text/html; charset=utf-8"),
+        ("a.js", "text/javascript; charset=utf-8"),
+        ("a.css", "text/css; charset=utf-8"),
+        ("LICENSES.txt", "text/plain; charset=utf-8"),
+        ("a.wasm", "application/wasm"),
+        ("a.svg", "image/svg+xml"),
+        ("a.png", "image/png"),
+        ("a.webmanifest", "application/manifest+json"),
+        ("model.tflite", "application/octet-stream"),
+    ],
+)
+def test_each_kind_of_file_has_its_type(name: str, kind: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"content")
+    one = site.Site({name: tmp_path / name}, b"", {name: "hash"})
+    with serving(one) as address, urllib.request.urlopen(address + name) as response:
+        assert response.headers["Content-Type"] == kind
+        assert response.read() == b"content"
 
 
 @pytest.mark.usefixtures("built")

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -97,16 +97,18 @@ def test_values_out_of_range_are_named(option: str, value: str) -> None:
         ("fine_tune_epochs", (1, 500), (0, 501)),
         ("fine_tune_learning_rate", (1e-9, 99.9), (0.0, 100.0)),
         ("seed", (0, 2**20 - 1), (-1, 2**20)),
+        ("worker_cores", (1, 1024), (0, 1025)),
     ],
 )
 def test_both_ends_of_a_range_are_where_the_message_says(
     option: str, inside: tuple[float, float], outside: tuple[float, float]
 ) -> None:
+    needed = {"engine": "ray"} if option == "worker_cores" else {}
     for value in inside:
-        assert getattr(TrainConfig(**{option: value}), option) == value
+        assert getattr(TrainConfig(**needed, **{option: value}), option) == value
     for value in outside:
         with pytest.raises(UserError, match=f"--{option}: expected .*, got {value}"):
-            TrainConfig(**{option: value})
+            TrainConfig(**needed, **{option: value})
 
 
 def test_defaults_are_those_of_the_published_results() -> None:
@@ -147,6 +149,22 @@ def test_options_that_belong_to_others_are_refused_without_them() -> None:
         with pytest.raises(UserError, match="--strict are about --data; add it"):
             TrainConfig(**options)  # type: ignore[arg-type]
         assert TrainConfig(data=("roses",), **options).data == ("roses",)  # type: ignore[arg-type]
+
+
+def test_work_elsewhere_is_that_of_ray() -> None:
+    with pytest.raises(UserError, match="^--engine: expected ray, got spark$"):
+        TrainConfig(engine="spark")
+    for options in ({"ray_address": "a:1"}, {"worker_cores": 2}):
+        with pytest.raises(UserError, match="--ray_address and --worker_cores are for --engine"):
+            TrainConfig(**options)  # type: ignore[arg-type]
+        assert TrainConfig(engine="ray", **options).engine == "ray"  # type: ignore[arg-type]
+
+
+def test_who_does_the_work_is_not_kept(tmp_path: Path) -> None:
+    config = TrainConfig(engine="ray", ray_address="a:1", worker_cores=2, seed=5)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"settings": dataclasses.asdict(config)}))
+    assert parse("--config", str(file)) == TrainConfig(seed=5)
 
 
 def test_each_source_has_a_weight_or_none_has() -> None:
@@ -251,8 +269,9 @@ def test_range_is_tried_for_every_number() -> None:
         field.name
         for field in dataclasses.fields(TrainConfig)
         if type(field.default) in (int, float)
-        or field.name in ("image_size", "epochs", "temperature")
+        or {int, float} & set(get_args(get_type_hints(TrainConfig)[field.name]))
     }
+    numbers -= {"data_weight"}  # a list of them, with a test of its own
     assert {name for name, *_ in tried} == numbers
 
 

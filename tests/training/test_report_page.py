@@ -21,6 +21,7 @@ from keras_flowers.inference.doubt import Doubt, Thresholds
 from keras_flowers.inference.similar import SimilarPhoto
 from keras_flowers.training import metrics
 from keras_flowers.training.answers import OtherPhotos
+from keras_flowers.training.check.sections import MOST, Most, Section
 from keras_flowers.training.evaluate import Evaluation
 from keras_flowers.training.report import page, report
 from keras_flowers.training.report.findings import (
@@ -334,6 +335,62 @@ def test_classes_stand_by_how_often_they_are_recognised() -> None:
     assert "lotus | 2 | 0.0% | | 90.0% | 0 | daisy (2)" in said(
         page._classes(findings(evaluation=told))
     )
+
+
+def tables_in(part: str) -> list[tuple[str, str]]:
+    """The class of each table, and for each of its columns whether it holds numbers (1) or not."""
+    found = re.findall(r"<table(?: class='(\w+)')?><thead><tr>(.*?)</tr></thead>", part)
+    return [
+        (kind, "".join("1" if "number" in head else "0" for head in re.findall("<th[^>]*>", heads)))
+        for kind, heads in found
+    ]
+
+
+def test_tables_sort_where_they_are_long_and_align_their_numbers(run: Run) -> None:
+    files = [ModelFile("a.tflite", 1, 1.0)]
+    whole = findings(run=run, files=files)
+    assert tables_in(page._scores(whole)) == [("", "011111"), ("sortable", "01111")]
+    assert tables_in(page._reliability(whole)) == [("", "0111")]
+    assert tables_in(page._doubt(whole)) == [("", "01111111"), ("", "111")]
+    assert tables_in(page._classes(whole)) == [("sortable", "0111110")]
+    assert tables_in(page._files(whole)) == [("sortable", "011")]
+    assert tables_in(page._again(whole)) == [("", "00")]
+
+
+def test_no_more_than_forty_sources_are_listed() -> None:
+    one = evaluation().by_source[0]
+    of_many = evaluation()
+    of_many.__dict__["by_source"] = [one._replace(name=f"{n}") for n in range(41)]
+    assert page._sources(findings(evaluation=of_many)).count("<tr>") == 1 + 40
+
+
+def test_check_of_the_photos_shows_a_glance_of_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    found = [
+        Section("tiny", "Tiny photos", 2, "", "small", "BODY"),
+        Section("labels", "Labels that look wrong", 0, "", "", ""),
+    ]
+    monkeypatch.setattr(
+        page, "sections_of", lambda check, most, **options: asked.append((most, options)) or found
+    )
+    checks: Any = [
+        SimpleNamespace(
+            name="beds", labels=("a",), is_readable=np.array([True, False]), doubts=doubts
+        )
+        for doubts in (None, object())
+    ]
+    shown = page._photos(findings(checks=checks, pictures={}))
+    assert re.findall('<h3 id="([^"]*)">', shown) == ["tiny-1", "tiny-2"]
+    assert said(shown).startswith(
+        "beds: 1 photos of 1 class. Labels were not judged. Nothing found: labels that look wrong. "
+        "keras-flowers data shows all of it, with a table to correct. Tiny photos: 2 small BODY"
+    )
+    assert shown.count("Labels were not judged.") == 1
+    page._photos(findings(checks=checks[:1]))
+    assert [options["with_photos"] for _, options in asked] == [True, True, False]
+    glance = asked[0][0]
+    assert glance == Most(wrong=12, strangers=6, tiny=6, groups=6, in_a_group=4, lines=20)
+    assert all(few < many for few, many in zip(glance, MOST, strict=True))
 
 
 def test_files_have_their_size_and_time() -> None:
