@@ -222,14 +222,10 @@ def with_article(name: str) -> str:
     >>> with_article("rose"), with_article("azalea"), with_article("canterbury bells")
     ('a rose', 'an azalea', 'canterbury bells')
     """
-    if name.endswith("s") and not name.endswith("ss") and name not in _SINGULAR:
+    # A crocus, an iris, a cosmos, a moss.
+    if name.endswith("s") and not name.endswith(("us", "is", "os", "ss")):
         return name
     return f"{'an' if name[:1].lower() in 'aeio' else 'a'} {name}"
-
-
-_SINGULAR = frozenset(
-    {"hibiscus", "lotus", "clematis", "bearded iris", "yellow iris", "crocus", "spring crocus"}
-)
 
 
 def groups_of(labels: Sequence[str], taxonomy: Taxonomy | None = None) -> list[Group]:

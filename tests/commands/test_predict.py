@@ -277,17 +277,28 @@ def test_one_photo_as_json_with_a_chart_keeps_them_apart(
 
 
 @pytest.mark.parametrize(
-    ("terminal", "display", "shown"), [(True, ":0", 1), (False, ":0", 0), (True, "", 0)]
+    ("terminal", "screen", "shown"),
+    [
+        (True, {"DISPLAY": ":0"}, 1),
+        (True, {"WAYLAND_DISPLAY": "wayland-0"}, 1),
+        (False, {"DISPLAY": ":0"}, 0),
+        (True, {"DISPLAY": ""}, 0),
+    ],
 )
 @pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="always has a display")
 def test_chart_is_shown_only_on_a_terminal_with_a_display(
-    run: Any, colour_photos: Path, monkeypatch: Any, terminal: bool, display: str, shown: int
+    run: Any,
+    colour_photos: Path,
+    monkeypatch: Any,
+    terminal: bool,
+    screen: dict[str, str],
+    shown: int,
 ) -> None:
     windows: list[Any] = []
     monkeypatch.setattr(Image.Image, "show", lambda picture: windows.append(picture.size))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
-    monkeypatch.setenv("DISPLAY", display)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.setenv(name, screen.get(name, ""))
     assert run(colour_photos / "cyan.png") == 0
     assert len(windows) == shown
 
@@ -713,6 +724,14 @@ def test_camera_draws_why_with_each_answer(
     assert run("--camera", "--explain", "--chart", "seen.png") == 0
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["cyan", "magenta"]
     assert drawn[0] != drawn[1]
+    assert os.listdir() == ["seen.png"]
+
+    def frame() -> Iterator[Image.Image]:
+        yield Image.new("RGB", (64, 48), COLOURS["cyan"])
+
+    monkeypatch.setattr(camera, "frames", frame)
+    assert run("--camera", "--explain") == 0
+    assert sorted(os.listdir()) == ["camera_flower.png", "seen.png"]
 
 
 def test_camera_answers_once_a_second_with_what_it_sees_then(

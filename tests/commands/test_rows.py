@@ -121,6 +121,7 @@ def test_array_of_a_run_that_was_stopped_can_be_read(tmp_path: Path) -> None:
         (None, "json", "json"),
         ("rows", None, "text"),
         ("rows.txt", None, "text"),
+        ("rows.log", None, "text"),
         ("rows.CSV", None, "csv"),
         ("rows.json", None, "json"),
         ("rows.jsonl", None, "jsonl"),

@@ -94,6 +94,27 @@ def test_second_name_is_said_from_a_tenth_on_and_three_of_what_is_none() -> None
     )
 
 
+def test_every_flower_is_said_with_its_article() -> None:
+    said_of = {name: doubt.with_article(name) for name in FLOWER_NAMES}
+    assert {name for name, text in said_of.items() if text == name} == {
+        "canterbury bells",
+        "prince of wales feathers",
+    }
+    assert {name for name, text in said_of.items() if text.startswith("an ")} == {
+        "alpine sea holly",
+        "anthurium",
+        "artichoke",
+        "azalea",
+        "english marigold",
+        "orange dahlia",
+        "osteospermum",
+        "oxeye daisy",
+    }
+    own = {"Iris": "an Iris", "narcissus": "a narcissus", "cosmos": "a cosmos", "roses": "roses"}
+    assert {name: doubt.with_article(name) for name in own} == own
+    assert {text for name, text in said_of.items() if not text.endswith(name)} == set()
+
+
 def test_model_without_doubt_names_the_likeliest_as_ever() -> None:
     prediction = said(None, rose=0.05)
     assert (prediction.answer.kind, prediction.answer.text) == ("name", "rose")

@@ -147,6 +147,26 @@ def test_only_new_and_changed_photos_are_looked_into(
     assert len(looked_into) == 8 + 7
 
 
+@pytest.mark.parametrize(("other", "known"), [(107, False), (108, True)])
+def test_photo_is_known_by_its_look_where_there_is_something_to_see(
+    tmp_path: Path, other: int, known: bool
+) -> None:
+    # Halves of 100 and 108 differ by a deviation of 4.
+    pixels = np.full((8, 8, 3), 100, np.uint8)
+    pixels[:, 4:] = other
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    found = inspection.inspect(FilePhotos(tmp_path, ["a.png"], ["x"]), "n")
+    assert found.has_look.tolist() == [known]
+
+
+def test_size_is_that_of_the_file_however_small_it_was_decoded(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (1000, 600), "red")
+    for name in ("a.jpg", "a.png"):
+        picture.save(tmp_path / name)
+    found = inspection.inspect(FilePhotos(tmp_path, ["a.jpg", "a.png"], ["x"] * 2), "n")
+    assert found.sizes.tolist() == [[600, 1000]] * 2
+
+
 def test_looks_are_made_only_where_near_duplicates_are_searched(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
     Image.fromarray(noise).resize((64, 64)).save(tmp_path / "noise.jpg")
