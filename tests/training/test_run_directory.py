@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference.metadata import Metadata, add_to_archive
-from keras_flowers.training.run_directory import Run, size_of
+from keras_flowers.training import run_directory
+from keras_flowers.training.run_directory import Run, photos_of, size_of
 
 PROVENANCE = {"dataset": "a_set/a_config/1.2.3", "trained_on": {"split": "train", "photos": 2}}
 
@@ -113,3 +115,167 @@ def test_size_is_that_of_a_file_or_of_all_files_below_a_folder(tmp_path: Path) -
     assert size_of(tmp_path / "a" / "x") == 7
     assert size_of(tmp_path) == 12
     assert size_of(tmp_path / "none") == 0
+
+
+def test_checkpoints_go_and_what_is_not_there_is_no_error(tmp_path: Path) -> None:
+    run = Run.at(tmp_path)
+    run.remove_checkpoints()
+    run.checkpoints.mkdir()
+    (run.checkpoints / "head.npz").touch()
+    (tmp_path / "notes.txt").touch()
+    run.remove_checkpoints()
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_data_set_of_other_classes_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorflow_datasets", reason="needs the extra [train]")
+    from keras_flowers.training import data
+
+    other = SimpleNamespace(labels=("rose", "poppy", "iris"), dataset="b_set/1.0.0")
+    asked: list[Any] = []
+    monkeypatch.setattr(data, "load_photos", lambda *a: asked.append(a) or other)
+    run = Run.open(folder)
+    reason = (
+        r"model.keras and b_set/1.0.0 name their classes differently: 2 \(poppy, ...\) and 3 "
+        r"\(rose, ...\); expected the same names in the same order: choose another --dataset$"
+    )
+    with pytest.raises(UserError, match=reason):
+        photos_of(run.model_path, run.metadata, None, run=run, dataset="b_set")
+    # Where another data set lies is not where training had its own from.
+    assert asked == [("b_set", "test", None, Path("/their/cache"))]
+    # Of several data sets, the first decides.
+    mixed = Metadata(("poppy", "rose"), (8, 8), {"dataset": "a_set/1.0.0 + more"})
+    with pytest.raises(UserError, match="name their classes differently"):
+        photos_of(Path("x"), mixed, "train")
+    assert asked[1][:3] == ("a_set:1.0.0", "train", None)
+
+
+class Opened:
+    """What `open_photos` gives: keeps how it was called, and which split was asked for."""
+
+    def __init__(self, counts: dict[str, int]) -> None:
+        self.counts = counts
+        self.calls: list[Any] = []
+
+    def __call__(self, sources: Any, **options: Any) -> Opened:
+        self.calls.append((sources, options))
+        return self
+
+    def photos(self, split: str) -> str:
+        return f"photos of {split}"
+
+
+@pytest.mark.parametrize(
+    ("split", "counts", "taken"),
+    [
+        (None, {"photos": 3}, "photos"),
+        (None, {"train": 3, "test": 2}, "test"),
+        ("train[:2]", {"train": 3, "test": 2}, "train[:2]"),
+    ],
+)
+def test_photos_of_other_sources_are_opened_as_the_model_calls_its_classes(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    split: str | None,
+    counts: dict[str, int],
+    taken: str,
+) -> None:
+    pytest.importorskip("tensorflow_datasets", reason="needs the extra [train]")
+    from keras_flowers.training import sources
+
+    opened = Opened(counts)
+    monkeypatch.setattr(sources, "open_photos", opened)
+    run = Run.open(folder)
+    found = photos_of(
+        run.model_path,
+        run.metadata,
+        split,
+        run=run,
+        data_dir="D",
+        sources=["a", "b"],
+        label_map=["m"],
+    )
+    assert found == f"photos of {taken}"
+    options = {
+        "data_dir": "D",
+        "label_map": ["m"],
+        "cache_dir": Path("/their/cache"),
+        "labels": ("poppy", "rose"),
+        "divide": False,
+    }
+    assert opened.calls == [(["a", "b"], options)]
+
+
+def test_photos_of_a_run_are_those_that_are_here_divided_as_they_were(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("tensorflow_datasets", reason="needs the extra [train]")
+    from keras_flowers.training import sources
+
+    more = tmp_path / "more"
+    settings: dict[str, Any] = {
+        "data": ["tfds:mine", str(more)],
+        "label_map": ["-", "m.csv"],
+        "category_names": "n.json",
+        "data_dir": "D",
+        "cache_dir": "C",
+    }
+    (folder / "config.json").write_text(json.dumps({"settings": settings}))
+    opened = Opened({})
+    monkeypatch.setattr(sources, "open_photos", opened)
+    with caplog.at_level("INFO"):
+        assert Run.open(folder).photos("test") == "photos of test"
+    assert caplog.messages == [f"{more} is not here: the photos of tfds:mine are taken alone"]
+    alike = {
+        "data_dir": "D",
+        "category_names": "n.json",
+        "cache_dir": Path("C"),
+        "labels": ("poppy", "rose"),
+    }
+    alone = {**alike, "label_map": ["-"], "division": None}
+    more.mkdir()
+    (folder / "split.csv").touch()
+    Run.open(folder).photos("train", "elsewhere")
+    both = {**alike, "label_map": ["-", "m.csv"], "division": folder / "split.csv"}
+    # One map is for all sources, however many of them are here.
+    settings["label_map"] = ["one.csv"]
+    (folder / "config.json").write_text(json.dumps({"settings": settings}))
+    Run.open(folder).photos("train")
+    assert opened.calls == [
+        (["tfds:mine"], alone),
+        (["tfds:mine", str(more)], {**both, "data_dir": "elsewhere"}),
+        (["tfds:mine", str(more)], {**both, "label_map": ["one.csv"]}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, {}),
+        ({"data": ("a", "b")}, {"a": ("-", 1.0), "b": ("-", 1.0)}),
+        ({"data": ("a", "b"), "label_map": ("m",)}, {"a": ("m", 1.0), "b": ("m", 1.0)}),
+        (
+            {"data": ("a", "b"), "label_map": ("m", "-"), "data_weight": (2.0, 0.5)},
+            {"a": ("m", 2.0), "b": ("-", 0.5)},
+        ),
+    ],
+)
+def test_each_source_has_its_map_and_its_weight(
+    settings: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    assert run_directory._sources_of(settings) == expected
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"data": ("a", "b", "c"), "label_map": ("m", "n")},
+        {"data": ("a",), "label_map": ("m", "n")},
+        {"data": ("a", "b"), "data_weight": (1.0,)},
+    ],
+)
+def test_maps_and_weights_of_another_number_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="expected one for each --data of this command, those of"):
+        run_directory._sources_of(settings)

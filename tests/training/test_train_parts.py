@@ -12,7 +12,7 @@ pytest.importorskip("tensorflow_datasets", reason="training needs the extra [tra
 
 from keras_flowers.errors import UserError
 from keras_flowers.training import train
-from keras_flowers.training.config import TrainConfig
+from keras_flowers.training.config import ResolvedConfig, TrainConfig
 from keras_flowers.training.run_directory import Run
 from keras_flowers.training.views import View
 
@@ -213,3 +213,94 @@ def test_every_option_about_weights_and_views_reaches_the_features(
     assert ran == [("weighed", [0]), ("validation", [View.FULL])]
     splits.validation = None
     assert train._validation_features(splits, extractor) is None
+
+
+def test_head_is_fitted_with_its_settings_and_more_gently_where_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from keras_flowers.training import head as heads
+    from keras_flowers.training import model as models
+
+    set_: list[Any] = []
+    layer = SimpleNamespace(set_weights=set_.append)
+    tail = SimpleNamespace(get_layer=lambda name: layer if name == models.OUTPUT else None)
+    monkeypatch.setattr(models, "split_at", lambda model, name: ("trunk", tail))
+    asked: list[Any] = []
+    fitted = SimpleNamespace(kernel="kernel", bias="bias", history=[{"epoch": 1}])
+    monkeypatch.setattr(heads, "fit_head", lambda *a, **b: asked.append((a, b)) or fitted)
+    favoured: list[Any] = []
+    monkeypatch.setattr(train, "favour_new", lambda *a: favoured.append(a) or "raised")
+    run = Run.at(tmp_path)
+    config = ResolvedConfig(TrainConfig(learning_rate=0.01), 224, 7)
+    head = train._Head("train", "validation")  # type: ignore[arg-type]
+    assert train._fit_head(config, "model", head, run, None) == [{"epoch": 1}]  # type: ignore[arg-type]
+    options = {"checkpoint": tmp_path / "checkpoints" / "head.npz", "title": "head"}
+    assert asked == [((tail, "train", "validation", config.asked, 7), {**options, "start": None})]
+    assert (set_, favoured) == ([["kernel", "bias"]], [])
+    start: Any = SimpleNamespace(head=("their kernel", "their bias"))
+    train._fit_head(config, "model", head, run, start)  # type: ignore[arg-type]
+    (arguments, given) = asked[1]
+    assert arguments[3].learning_rate == pytest.approx(0.003)  # three tenths of it, the help says
+    assert given["start"] == ("their kernel", "their bias")
+    assert favoured == [("kernel", "bias", ("their kernel", "their bias"), "validation")]
+    assert set_[1] == ["kernel", "raised"]
+    # Nothing tells then how readily new classes are to be named.
+    train._fit_head(config, "model", head._replace(validation=None), run, start)  # type: ignore[arg-type]
+    assert (len(favoured), set_[2]) == (1, ["kernel", "bias"])
+
+
+def test_teachers_are_kept_from_the_photos_that_are_scored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from keras_flowers.training import fine_tune
+
+    asked: list[Any] = []
+    monkeypatch.setattr(fine_tune, "load_teacher", lambda *a: asked.append(a) or "teacher")
+    splits: Any = SimpleNamespace(train="train", validation="validation", test="test")
+    without: Any = SimpleNamespace(train="train", validation=None, test="test")
+    config = ResolvedConfig(TrainConfig(teacher=("a", "b"), fine_tune="all"), 160, 3)
+    assert train._load_teacher(config, splits) == "teacher"
+    train._load_teacher(config, without)
+    paths = [Path("a"), Path("b")]
+    assert asked == [
+        (paths, "train", ["validation", "test"], 160),
+        (paths, "train", ["test"], 160),
+    ]
+    assert train._load_teacher(ResolvedConfig(TrainConfig(), 160, 3), splits) is None
+
+
+def test_base_is_tuned_with_the_teacher_on_all_photos(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from keras_flowers.training import fine_tune
+
+    asked: list[Any] = []
+    monkeypatch.setattr(fine_tune, "fine_tune", lambda *a, **b: asked.append((a, b)) or ["row"])
+    splits: Any = SimpleNamespace(train="train", validation="validation")
+    config = ResolvedConfig(TrainConfig(), 160, 3)
+    made: Any = "made"
+    told = train._fine_tune(config, splits, "model", "teacher", made, Run.at(tmp_path))  # type: ignore[arg-type]
+    assert told == ["row"]
+    options = {"extractor_of": "made", "checkpoint": tmp_path / "checkpoints" / "fine_tune.npz"}
+    assert asked == [((config.asked, "model", "teacher", "train", "validation"), options)]
+
+
+def test_features_are_kept_for_the_run_that_asks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from keras_flowers.training import features
+
+    made: list[Any] = []
+    monkeypatch.setattr(features, "FeatureExtractor", lambda *a, **b: made.append((a, b)))
+    monkeypatch.chdir(tmp_path)
+    config = TrainConfig(seed=5, cache_dir="cache", output=".")
+    with train.extractors(config) as extractor_of:
+        extractor_of("trunk")  # type: ignore[arg-type]
+    with train.extractors(TrainConfig(engine="ray", output="x/mine")) as extractor_of:
+        extractor_of("trunk")  # type: ignore[arg-type]
+    (arguments, options), (_, by_ray) = made
+    assert arguments == ("trunk",)
+    folder = Path("cache") / "features"
+    assert options == {"seed": 5, "folder": folder, "run": tmp_path.name, "crew": None}
+    assert by_ray["run"] == "mine"
+    assert callable(by_ray["crew"])  # Ray is started at the first feature that is not cached
