@@ -7,18 +7,21 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("tensorflow_datasets", reason="evaluating needs the extra [train]")
 
 from keras_flowers import evaluate_model
 from keras_flowers.errors import UserError
-from keras_flowers.inference.metadata import read_metadata
-from keras_flowers.training import synthetic
+from keras_flowers.inference.metadata import Metadata, read_metadata
+from keras_flowers.training import evaluate, synthetic
 from keras_flowers.training.answers import KNOWN, UNKNOWN_KIND
 from keras_flowers.training.sources import open_photos
+from keras_flowers.training.sources.source import Subject
 
 if TYPE_CHECKING:
     from export_fixtures import Exported
@@ -119,3 +122,69 @@ def test_model_that_ships_is_as_good_in_the_field_as_its_card_says() -> None:
         assert scores[key]["value"] == pytest.approx(said[key]["value"], abs=0.005), key
     error = "expected_calibration_error"
     assert scores[error] == pytest.approx(said[error], abs=0.005)
+
+
+def test_every_option_reaches_the_photos_and_the_model_is_told_of_what_it_learned(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With nothing loaded: what is asked for, and of which photos it is said."""
+    asked: list[Any] = []
+    metadata = Metadata(("a", "b"), (8, 8), {"base": "x"}, doubt=None)
+    answers = {"known": np.float32([[0.9, 0.1], [0.2, 0.8]]), "strange": np.float32([[0.5, 0.5]])}
+    classifier = SimpleNamespace(
+        metadata=metadata, image_size=(8, 8), divided=lambda outputs: (outputs, None)
+    )
+    strange = SimpleNamespace(
+        subjects=(Subject("flower", "Rosa canina"),), name="strange", split="unknown"
+    )
+    photos = SimpleNamespace(
+        name="known",
+        dataset="beds",
+        split="test",
+        labels=("a", "b"),
+        label_numbers=np.array([0, 1]),
+        origins=("me", "you"),
+        unknown_count=1,
+        of_split=lambda split: strange if split == "unknown" else None,
+    )
+    learned = {"known": 1, "strange": 3}
+    monkeypatch.setattr(evaluate, "import_tensorflow", lambda: None)
+    monkeypatch.setattr(
+        evaluate,
+        "load_classifier",
+        lambda path, **options: asked.append((path, options)) or classifier,
+    )
+    monkeypatch.setattr(evaluate, "available_cores", lambda: 3)
+    monkeypatch.setattr(
+        evaluate, "photos_of", lambda *given, **options: asked.append((given, options)) or photos
+    )
+    monkeypatch.setattr(
+        evaluate, "_answers", lambda one, of: (answers[of.name], np.arange(len(answers[of.name])))
+    )
+    monkeypatch.setattr(evaluate, "count_learned", lambda of, said, run: learned[of.name])
+    (tmp_path / "t.csv").write_text("label,genus,family\nRosa canina,Rosa,Rosaceae\n")
+    path = tmp_path / "m.tflite"
+    found = evaluate_model(
+        path,
+        split="s",
+        dataset="d",
+        data_dir="D",
+        sources=["x"],
+        label_map=["m"],
+        taxonomy=tmp_path / "t.csv",
+    )
+    assert asked == [
+        (path, {"workers": 3}),
+        (
+            (path, metadata, "s"),
+            {"run": None, "dataset": "d", "data_dir": "D", "sources": ["x"], "label_map": ["m"]},
+        ),
+    ]
+    assert (found.learned_count, found.unknown_count, found.sources) == (4, 1, ("me", "you"))
+    assert (found.dataset, found.split, found.labels) == ("beds", "test", ("a", "b"))
+    assert found.others is not None
+    assert found.others.places == (("Rosa", "Rosaceae"),)
+    assert found.confusion_matrix.tolist() == [[1, 0], [0, 1]]
+    # Of the run's own photos, those of no class may have been learned from: nothing is said.
+    plain = evaluate_model(path)
+    assert (plain.others, plain.learned_count, plain.unknown_count) == (None, 1, 1)
