@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,10 @@ def test_parts_hold_the_rows_of_a_single_machine(
     write_photos(10)
     Path("photos/0004.png").write_text("<html>")
     assert run("photos", "--output", "out/", "--part_photos", 4, "--top_k", 2) == 1
-    assert "9 of 10 photos named, 10 of them now" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "9 of 10 photos named, 10 of them now" in told.err
+    assert told.err.endswith("all parts are there; one table: keras-flowers merge out\n")
+    assert told.out == ""  # the answers are in the folder
     assert files() == PARTS
     run("photos", "--output", "single.csv", "--top_k", 2)
     assert merged() == rows_of("single.csv")
@@ -107,7 +110,11 @@ def test_parts_hold_the_rows_of_a_single_machine(
     assert table.column("probability").type == pa.float64()
     assert table.column("error").null_count == 9
     manifest = json.loads(Path("out/manifest.json").read_text())
-    assert manifest["inputs"]["photos"] == 10 and manifest["options"]["part_photos"] == 4
+    assert manifest["arguments"] == ["photos"]
+    counts = {key: value for key, value in manifest["inputs"].items() if key != "sha256"}
+    assert counts == {"photos": 10, "shards_of_unknown_size": 0, "parts": 3}
+    nothing = dict.fromkeys(("thresholds", "labels", "scale"))
+    assert manifest["options"] == {"top_k": 2, **nothing, "part_photos": 4}
     assert manifest["model"]["sha256"] == table.column("model")[0].as_py()
 
 
@@ -247,7 +254,7 @@ def test_package_that_is_not_installed_is_named(
 
 def options(**given: Any) -> argparse.Namespace:
     return argparse.Namespace(
-        **{"shard": None, "part_photos": None, "output": Path("out"), **given}
+        **{"shard": None, "part_photos": None, "engine": None, "output": Path("out"), **given}
     )
 
 
@@ -281,6 +288,27 @@ def test_advice_is_the_next_command() -> None:
     assert parts._advice(Path("a"), False) == (
         "parts are missing; the other shares, or the same command, do what is left"
     )
+
+
+def test_work_is_done_here_or_by_ray_as_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    from keras_flowers.inference.scale import ray_workers
+
+    asked: list[Any] = []
+
+    @contextmanager
+    def started(make: Any, **given: Any) -> Any:
+        asked.append(given)
+        yield "crew"
+
+    monkeypatch.setattr(ray_workers, "ray_workers", started)
+    job: Any = "job"
+    with parts._crew(job, options()) as crew:
+        assert crew.workers == 1  # its threads take all cores
+    assert asked == []
+    elsewhere = {"ray_address": "a:1", "workers": 3, "worker_cores": 2, "worker_memory": 500}
+    with parts._crew(job, options(engine="ray", **elsewhere)) as crew:
+        assert crew == "crew"
+    assert asked == [{"address": "a:1", "workers": 3, "cores": 2, "memory_mb": 500}]
 
 
 def test_parts_are_as_large_as_the_run_was_begun_with() -> None:
