@@ -138,3 +138,91 @@ def test_bar_counts_views_of_a_split(
 def test_least_memory_is_a_photo_and_the_most_is_twenty_mebibytes() -> None:
     assert feature_pass.photos_at_a_time((224, 224), 1) == (20 << 20) // (224 * 224 * 3)
     assert feature_pass.photos_at_a_time((4000, 4000), 1) == 1
+
+
+def test_pictures_are_run_a_few_at_a_time_in_their_order(
+    trunk: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extractor = FeatureExtractor(trunk, seed=0, folder=tmp_path)
+    given: list[int] = []
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        given.append(len(pixels))
+        return pixels[:, 0, 0, :1].astype(np.float16)
+
+    asked: list[Any] = []
+    extractor.__dict__["_engine"] = (run, "a test")
+    monkeypatch.setattr(features, "photos_at_a_time", lambda *size: asked.append(size) or 2)
+    pixels = np.zeros((5, 8, 8, 3), np.uint8)
+    pixels[..., 0] = np.arange(5)[:, None, None]
+    found = extractor.features_of(pixels)
+    assert (found[:, 0].tolist(), found.dtype) == ([0, 1, 2, 3, 4], np.float32)
+    assert (given, asked) == ([2, 2, 1], [((8, 8), 1)])
+    assert list(tmp_path.iterdir()) == []  # nothing is cached
+
+
+class Stored(Photos):
+    """Photos with classes, of which `features` asks only these things."""
+
+    def __init__(self, *digests: str, weights: Any = None) -> None:
+        super().__init__(*digests)
+        self.count = len(digests)
+        self.label_numbers = np.arange(self.count)
+        self.weights = weights
+
+
+def test_features_come_by_content_with_the_labels_and_weights_of_now(
+    trunk: keras.Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos: Any = Stored("c", "a", "b", weights=np.float32([3, 1, 2]))
+    extractor = FeatureExtractor(trunk, seed=0, folder=tmp_path, run="mine")
+    cache = FeatureCache(tmp_path)
+    about = {"dataset": "a_set", "split": "train"}
+    for view, add in ((View.FULL, 0), (View.FLIPPED, 10)):
+        rows = np.float16([[30], [10], [20]]) + np.float16(add)
+        # Under other labels: a photo may have moved to another class since.
+        key = extractor._key(photos, view, mixup=False)
+        cache.write(key, ["c", "a", "b"], rows, np.array([7, 7, 7]), about)
+    with caplog.at_level("INFO"):
+        found = extractor.features(photos, [View.FULL, View.FLIPPED])
+    assert [rows[:].ravel().tolist() for rows in found.views] == [[10, 20, 30], [20, 30, 40]]
+    assert found.labels.tolist() == [1, 2, 0]
+    assert found.weights is not None and found.weights.tolist() == [1, 2, 3]
+    assert caplog.messages == ["train: 2 x 3 cached features are used"]
+    assert extractor.features(Stored("a", "c"), [View.FULL]).weights is None  # type: ignore[arg-type]
+
+
+def test_only_what_is_missing_is_run_view_by_view_where_photos_are_mixed(
+    trunk: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos: Any = Stored("a", "b", "c")
+    photos.only = lambda wanted: wanted.tolist()
+    extractor = FeatureExtractor(trunk, seed=0, folder=tmp_path, run="mine")
+    passes: list[Any] = []
+    totals: list[int] = []
+
+    def passed(some: Any, views: Any, mixup: bool, bar: Any) -> Any:
+        passes.append((some, list(views), mixup))
+        count = sum(some)
+        yield np.zeros((count, len(views), 4), np.float16), np.zeros(count, np.int64)
+
+    bar = extractor._bar
+    monkeypatch.setattr(extractor, "_passed", passed)
+    monkeypatch.setattr(extractor, "_bar", lambda p, total: totals.append(total) or bar(p, total))
+    FeatureCache(tmp_path).write(
+        extractor._key(photos, View.FULL, mixup=False),
+        ["b"],
+        np.zeros((1, 4), np.float16),
+        np.zeros(1, np.int64),
+        {"dataset": "a_set", "split": "train"},
+    )
+    extractor.features(photos, [View.FULL])
+    assert passes == [([True, False, True], [0], False)]
+    views = [View.random(number) for number in range(6)]
+    extractor.features(photos, views)
+    everything = [True] * 3
+    assert passes[1:] == [(everything, views[:4], False), (everything, views[4:], False)]
+    extractor.features(photos, views[:2], mixup=True)
+    assert passes[3:] == [(everything, [view], True) for view in views[:2]]
+    assert totals == [2, 18, 6]
+    assert {run for one in FeatureCache(tmp_path).entries() for run in one.runs} == {"mine"}
