@@ -172,6 +172,45 @@ def test_sizes_below_the_least_are_refused() -> None:
         build_model("MobileNet_0.25", 31, CLASSES, random_weights_for=PIXELS[:, :31, :31])
 
 
+def test_base_sees_pixels_from_minus_one_to_one(model: keras.Model) -> None:
+    scaled = model.get_layer("scaling")(np.array([[0.0, 127.5, 255.0]], np.float32))
+    np.testing.assert_allclose(scaled, [[-1.0, 0.0, 1.0]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            "URL fetch failure on https://storage.example/x.h5: None -- [Errno -3] no name",
+            r"the ImageNet weights of MobileNet_0.25 are not in \$KERAS_HOME/models or ~/.keras/mo",
+        ),
+        (
+            "Graph is\ndisconnected",
+            r"--base MobileNet_0.25 cannot be built for 32 pixels \(Graph is\)$",
+        ),
+    ],
+)
+def test_weights_that_cannot_be_had_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: str, reason: str
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def refuse(**options: Any) -> None:
+        asked.append(options)
+        raise RuntimeError(error)
+
+    monkeypatch.setattr(keras.applications, "MobileNet", refuse)
+    with pytest.raises(UserError, match=f"^{reason}") as refused:
+        build_model("MobileNet_0.25", SIZE, CLASSES)
+    assert "\n" not in str(refused.value)
+    (options,) = asked
+    assert (options["weights"], options["include_top"], options["alpha"]) == (
+        "imagenet",
+        False,
+        0.25,
+    )
+
+
 def test_size_of_a_base_is_its_own(tmp_path: Path) -> None:
     assert image_size_of("MobileNetV2") == 224
     for name, shape in (("fixed", (48, 48, 3)), ("open", (None, None, 3)), ("oblong", (48, 40, 3))):

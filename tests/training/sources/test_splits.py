@@ -155,3 +155,21 @@ def test_same_photo_several_times_counts_once() -> None:
     division = divide(digests[[0, 0, 0]], ["rose"] * 3, np.zeros(3, np.intp))
     assert division.sides.tolist() == ["train"] * 3
     assert division.only_learned == ("rose",)
+
+
+def test_near_duplicate_that_is_left_out_comes_back_with_no_small_class() -> None:
+    seen = 0
+    for start in range(0, 400, 4):
+        digests = digests_of(4, start)
+        # Two photos of a rose that is on another side as its near duplicate, and two asters.
+        division = divide(digests, ["rose", "rose", "aster", "aster"], np.array([0, 0, 2, 3]))
+        assert division.only_learned == ("rose", "aster")
+        for number in division.twins:
+            seen += 1
+            assert division.sides[number] == ""
+            assert division.sides[1 - number] == "train"
+        kept = [number for number in range(4) if number not in division.twins]
+        assert set(division.sides[kept].tolist()) == {"train"}
+        drawn_elsewhere = sum(drawn(digests[number]) >= 0.7 for number in kept)
+        assert division.moved == drawn_elsewhere
+    assert seen > 10
