@@ -97,7 +97,14 @@ def ray_workers(
                 f"no machine of the cluster has {cores} cores and {memory_mb or 0} MiB for a "
                 "worker; give --worker_cores or --worker_memory a smaller number"
             )
-        wanted: dict[str, Any] = {"num_cpus": cores, "max_restarts": 0, "max_task_retries": 0}
+        wanted: dict[str, Any] = {
+            "num_cpus": cores,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            # glibc gives each new thread memory of its own, eight times as often as the machine has
+            # cores, and keeps it: with each task a worker would grow by what its threads took.
+            "runtime_env": {"env_vars": {"MALLOC_ARENA_MAX": str(cores + 1)}},
+        }
         if memory_mb is not None:
             wanted["memory"] = memory_mb << 20
         actor = ray.remote(**wanted)(_Actor)
