@@ -38,9 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = RunFolder.open(folder)
     count = run.merge(output)
     failed = f"; {count.failed} could not be read, as their rows say" if count.failed else ""
-    print(
-        f"{printable(output)}: {count.photos} photos of {run.parts} parts, each part once{failed}"
-    )
+    print(f"{printable(output)}: {count.photos} photos, each once (parts: {run.parts}){failed}")
     return 0
 
 

@@ -98,7 +98,7 @@ def test_parts_hold_the_rows_of_a_single_machine(
     run("photos", "--output", "single.csv", "--top_k", 2)
     assert merged() == rows_of("single.csv")
     said = capsys.readouterr().out
-    assert "merged.csv: 10 photos of 3 parts, each part once; 1 could not be read" in said
+    assert "merged.csv: 10 photos, each once (parts: 3); 1 could not be read" in said
     # Once more: nothing is left to do, and the parts are as large as they were.
     before = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.parquet")}
     assert run("./photos/", "--output", "out", "--top_k", 2) == 1
@@ -207,7 +207,7 @@ def test_merge_finds_what_is_not_right(run: Any, capsys: pytest.CaptureFixture[s
         merge.main(["photos"])
     assert merge.main(["out"]) == 0
     said = capsys.readouterr().out
-    assert said.endswith("out.parquet: 6 photos of 3 parts, each part once\n")
+    assert said.endswith("out.parquet: 6 photos, each once (parts: 3)\n")
 
 
 @pytest.mark.parametrize(

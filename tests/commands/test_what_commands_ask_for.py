@@ -335,13 +335,13 @@ def test_merge_goes_beside_the_folder_or_where_it_is_told(
     assert merge.main(["out"]) == 0
     assert merged.calls == [((tmp_path / "out.parquet",), {})]
     assert capsys.readouterr().out == (
-        f"{tmp_path / 'out.parquet'}: 70 photos of 3 parts, each part once\n"
+        f"{tmp_path / 'out.parquet'}: 70 photos, each once (parts: 3)\n"
     )
     merged.answer = Count(70, 2)
     assert merge.main(["out/", "--output", "a b.csv"]) == 0
     assert merged.calls[1] == ((Path("a b.csv"),), {})
     assert capsys.readouterr().out == (
-        "a b.csv: 70 photos of 3 parts, each part once; 2 could not be read, as their rows say\n"
+        "a b.csv: 70 photos, each once (parts: 3); 2 could not be read, as their rows say\n"
     )
 
 
