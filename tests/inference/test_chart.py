@@ -611,3 +611,89 @@ def test_confusion_matrix_cuts_no_name(classes: int) -> None:
     for labels in (names[:classes], names[classes:]):
         for one, other in zip(labels, labels[1:], strict=False):
             assert not one.get_window_extent().overlaps(other.get_window_extent())
+
+
+def marks(figure: Figure) -> list[list[str]]:
+    """Of each axes its lines: colour, width, style, marker; then title and labels with sizes."""
+    found = []
+    for axes in figure.axes:
+        lines = [
+            f"{line.get_color()} {line.get_linewidth():g} {line.get_linestyle()} "
+            f"{line.get_marker()} {line.get_label()}"
+            for line in axes.get_lines()
+        ]
+        said = [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]
+        legend = axes.get_legend()
+        said += [] if legend is None else legend.get_texts()
+        found.append(
+            lines
+            + [
+                f"{text.get_text()}: {text.get_size():g} {text.get_weight()} "
+                f"{matplotlib.colors.to_hex(text.get_color())}"
+                for text in said
+                if text.get_text()
+            ]
+        )
+    return found
+
+
+def test_lines_and_words_of_diagrams_have_their_style() -> None:
+    row = {"epoch": 1, "loss": 2.0, "accuracy": 0.3, "val_loss": 1.0, "val_accuracy": 0.4}
+    curves = chart.draw_learning_curves([row, {**row, "epoch": 2}])
+    lines = ["#a9b4c2 2 - None training", "#c2255c 2 - None validation"]
+    small = f"10 normal {FAINT}"
+    legend = [f"{name}: 10 normal {INK}" for name in ("training", "validation")]
+    assert marks(curves) == [
+        [*lines, f"{title}: 13 bold {INK}", f"epoch: {small}", *legend]
+        for title in ("Loss", "Accuracy")
+    ]
+    assert not curves.axes[0].get_legend().get_frame_on()
+    reliability = chart.draw_reliability([("a", [(0.2, 0.3, 10)]), ("b", [(0.2, 0.3, 10)])])
+    across, up = f"how sure it says it is: {small}", f"how often it is right: {small}"
+    assert [[one for one in said if "_child" not in one] for said in marks(reliability)] == [
+        [f"a: 13 bold {INK}", across, up],
+        [f"b: 13 bold {INK}", across],
+    ]
+    diagonal, line = reliability.axes[0].get_lines()
+    assert (diagonal.get_color(), diagonal.get_linewidth()) == ("#a9b4c2", 1.5)
+    assert diagonal.is_dashed()
+    assert (line.get_linewidth(), line.is_dashed()) == (1.5, False)
+    # The points lie above the lines, and these above the grid.
+    (points,) = reliability.axes[0].collections
+    assert points.get_zorder() > line.get_zorder()
+    assert reliability.axes[0].get_axisbelow()
+    assert points.get_linewidth() == [0]
+    coverage = chart.draw_coverage([(1.0, 0.8, dict.fromkeys("abcd", 0.5))])
+    (said,) = marks(coverage)
+    assert said == [
+        "#c2255c 2 - None right",
+        *(
+            f"{FAINT} 1.5 {style} None named: {kind}"
+            for kind, style in zip("abcd", ("-", "--", ":", "-."), strict=True)
+        ),
+        f"photos of its flowers that get an answer: {small}",
+        *(f"{one}: 10 normal {INK}" for one in ("right", *(f"named: {kind}" for kind in "abcd"))),
+    ]
+    assert not coverage.axes[0].get_legend().get_frame_on()
+    for figure in (reliability, coverage):
+        grid = figure.axes[0].xaxis.get_gridlines() + figure.axes[0].yaxis.get_gridlines()
+        assert {line.get_color() for line in grid} == {"#e3e7ec"}
+        assert all(line.get_visible() for line in grid)
+    assert {line.get_color() for line in curves.axes[0].yaxis.get_gridlines()} == {"#e3e7ec"}
+    assert not any(line.get_visible() for line in curves.axes[0].xaxis.get_gridlines())
+
+
+def test_matrix_is_drawn_in_squares_with_small_names_beside_it() -> None:
+    matrix = chart.draw_confusion_matrix(np.array([[3, 1], [0, 2]]), ["rose", "tulip"])
+    axes, scale = matrix.axes
+    (image,) = axes.images
+    assert (image.get_cmap().name, image.get_interpolation()) == ("RdPu", "none")
+    norm = image.norm
+    assert (norm.gamma, norm.vmin, norm.vmax) == (0.5, 0, 1)
+    assert [one.get_linewidth() for one in axes.collections] == [[0.6], [0.6]]
+    assert [one.get_color().tolist() for one in axes.collections] == [[[1, 1, 1, 1]]] * 2
+    assert [text.get_rotation() for text in axes.get_xticklabels()] == [90, 90]
+    assert [text.get_rotation() for text in axes.get_yticklabels()] == [0, 0]
+    for label, said in ((axes.xaxis.label, "predicted"), (axes.yaxis.label, "true")):
+        assert (label.get_text(), label.get_size(), label.get_color()) == (said, 11, FAINT)
+    assert scale.yaxis.get_major_formatter()(0.5) == "50%"
