@@ -132,6 +132,29 @@ def test_scores_and_tables_are_written(asked: list[tuple[Any, ...]], tmp_path: P
     scores, report = tmp_path / "scores.json", tmp_path / "report"
     assert evaluate.main(["x.tflite", "--json", str(scores), "--report", str(report)]) == 0
     content = json.loads(scores.read_text())
+    assert list(content) == [
+        "model",
+        "dataset",
+        "split",
+        "trained_on",
+        "protocol",
+        "photos",
+        "classes",
+        "intervals_over",
+        "top1",
+        "top5",
+        "mean_per_class",
+        "sure_and_wrong",
+        "expected_calibration_error",
+        "log_loss",
+        "answers",
+        "coverage",
+        "separations",
+        "reliability",
+        "by_source",
+        "by_class",
+    ]
+    assert (content["dataset"], content["split"]) == ("a_set/1.0.0", "test")
     assert content["model"] == "x.tflite"
     assert content["trained_on"] == {"split": "train", "photos": 20}
     assert content["top1"]["value"] == pytest.approx(2 / 3)

@@ -18,6 +18,7 @@ from keras_flowers.training.sources.labelled import (
     label_photos,
     without_autotune,
 )
+from keras_flowers.training.sources.left_out import LeftOut
 from keras_flowers.training.sources.source import FilePhotos
 
 
@@ -69,6 +70,8 @@ def test_photos_stand_one_place_after_the_other(photos: LabelledPhotos) -> None:
     assert photos.label_numbers.tolist() == [0, 2, 0, 1, 0]
     assert len(photos.parts) == 2
     assert photos.origins == ("one", "you", "one", "me", "two")
+    assert photos.names == ("0", "2", "3", "1", "3")
+    assert photos.subjects == (("", ""),) * 5
     assert len(photos.positions) == 5
     assert sorted(place.split(" ", 1)[0] for place in photos.positions) == ["0", "1", "2", "3", "3"]
 
@@ -125,3 +128,61 @@ def test_other_split_is_opened_by_whoever_knows_them(photos: LabelledPhotos) -> 
 
     assert replace(photos, open_split=open_split).of_split("test[:5]") is photos
     assert asked == ["test[:5]"]
+
+
+def test_bytes_of_some_photos_are_read_in_their_order(photos: LabelledPhotos) -> None:
+    assert [(row, read()) for row, read in photos.contents([4, 0, 1, 4])] == [
+        (0, b"one 0"),
+        (1, b"one 2"),
+        (4, b"two 3"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([0, 2], {"one": [0, 3]}),
+        ([2, 3], {"one": [3], "two": [1]}),
+        ([4], {"two": [3]}),
+        ([0, 1, 2, 3, 4], {"one": [0, 2, 3], "two": [1, 3]}),
+    ],
+)
+def test_part_of_some_photos_is_what_is_theirs(
+    photos: LabelledPhotos, numbers: list[int], expected: dict[str, list[int]]
+) -> None:
+    found = photos.parts_of(np.array(numbers))
+    assert {part.name: part.numbers.tolist() for part in found} == expected
+    labels = np.concatenate([part.labels for part in found])
+    assert labels.tolist() == photos.label_numbers[numbers].tolist()
+    digests = np.concatenate([part.found.digests for part in found])
+    assert digests.tolist() == photos.digests[numbers].tolist()
+    # Sent to a worker, it takes none of the photos before and behind along.
+    for part in found:
+        alone = part.alone()
+        assert [read() for _, read in alone.photos.contents(alone.numbers.tolist())] == [
+            read() for _, read in part.photos.contents(part.numbers.tolist())
+        ]
+        first, last = part.numbers[0], part.numbers[-1]
+        assert len(alone.photos.places) == last - first + 1
+
+
+def test_two_sets_are_joined_with_all_that_is_known_of_them(
+    photos: LabelledPhotos, tmp_path: Path
+) -> None:
+    lost = LeftOut("more", "a", "x.jpg", "it is empty")
+    more = label_photos(
+        [part(tmp_path, "more", 3, [2])],
+        dataset="more",
+        split="photos",
+        labels=("a", "b", "c"),
+        left_out=[lost],
+    )
+    both = replace(photos, left_out=(lost, lost)).joined_with(more)
+    assert (both.dataset, both.split, both.labels) == (
+        "one + two + more",
+        "train + photos",
+        ("a", "b", "c"),
+    )
+    assert (both.count, both.left_out) == (6, (lost,) * 3)
+    assert both.names == (*photos.names, "2")
+    assert read(both) == [*read(photos), (5, "more 2", 2)]
