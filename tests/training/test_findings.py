@@ -233,3 +233,73 @@ def test_photos_are_checked_where_they_are_each_with_its_map(
     looked.clear()
     findings._checks(None, classifier, (), (), None, quick=False)
     assert looked == [(("tfds:drawn", None, None), 96, None, None)]
+
+
+def test_photos_of_a_source_without_a_map_beside_one_that_has_one_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "map.csv").write_text("rosa,rose\n")
+    looked: list[Any] = []
+    monkeypatch.setattr(findings, "is_there", lambda one: True)
+    monkeypatch.setattr(findings, "open_source", lambda one, **_: one)
+    monkeypatch.setattr(
+        findings, "check_data", lambda one, **options: looked.append((one, options["label_map"]))
+    )
+    maps = ["-", str(tmp_path / "map.csv")]
+    run: Any = SimpleNamespace(settings={"data": ["x", "y"], "label_map": maps})
+    metadata = SimpleNamespace(provenance={})
+    classifier: Any = SimpleNamespace(metadata=metadata, image_size=(96, 96))
+    findings._checks(run, classifier, (), (), None, quick=True)
+    assert looked == [("x", {}), ("y", {"rosa": "rose"})]
+    assert caplog.messages == []
+
+
+def test_every_option_of_a_report_reaches_what_gathers_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def record(name: str, answer: Any) -> None:
+        monkeypatch.setattr(findings, name, lambda *a, **b: asked.update({name: (a, b)}) or answer)
+
+    photos = SimpleNamespace(contents=lambda rows: [(row, None) for row in rows])
+    evaluated = SimpleNamespace(photos=photos)
+    pairs = [
+        ConfusedPair((0, 1), (1, 0), (4, 2), (7, -1)),
+        ConfusedPair((0, 2), (1, 0), (2,), (1, 3)),
+    ]
+    record("evaluate_model", evaluated)
+    record("load_classifier", "classifier")
+    record("find_pairs", pairs)
+    record("_mistakes", ("mistakes", "contents"))
+    record("_with_nearest", ("with nearest", "why", "training pictures"))
+    record("thumbnails", "pictures")
+    record("measure_files", "files")
+    record("_checks", "checks")
+    path = tmp_path / "m.tflite"
+    found = findings.gather(
+        path, sources=["s"], label_map=["l"], split="p", data_dir="D", quick=True
+    )
+    options = {"split": "p", "data_dir": "D", "sources": ["s"], "label_map": ["l"]}
+    assert asked == {
+        "evaluate_model": ((path,), options),
+        "load_classifier": ((path,), {}),
+        "find_pairs": ((evaluated,), {}),
+        "_mistakes": (("classifier", evaluated), {"with_photos": True}),
+        "_with_nearest": (
+            (path, "classifier", "mistakes", "contents", "D"),
+            {"with_photos": True},
+        ),
+        "thumbnails": (([(row, None) for row in (1, 2, 3, 4, 7)], 5), {}),
+        "measure_files": ((path, "classifier"), {}),
+        "_checks": ((None, "classifier", ["s"], ["l"], "D"), {"quick": True}),
+    }
+    assert (found.pairs, found.mistakes, found.why_no_nearest) == (pairs, "with nearest", "why")
+    assert (found.pictures, found.training_pictures) == ("pictures", "training pictures")
+    assert (found.files, found.checks, found.is_own_data) == ("files", "checks", True)
+    asked.clear()
+    alone = findings.gather(path, with_photos=False)
+    assert "thumbnails" not in asked
+    assert (alone.pictures, alone.is_own_data) == (None, False)
+    assert asked["_mistakes"][1] == asked["_with_nearest"][1] == {"with_photos": False}
+    assert asked["_checks"][1] == {"quick": False}

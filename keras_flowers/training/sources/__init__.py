@@ -22,7 +22,7 @@ from keras_flowers.files import read_json
 from keras_flowers.inference.photo_table import SUFFIXES
 from keras_flowers.inference.text import printable, refuse_url
 from keras_flowers.training.sources.folder import open_folder
-from keras_flowers.training.sources.label_map import read_label_map
+from keras_flowers.training.sources.label_map import NO_FILE, read_label_map
 from keras_flowers.training.sources.source import Source
 from keras_flowers.training.sources.table import open_table
 
@@ -134,7 +134,7 @@ def open_photos(
             "for each (- for none)"
         )
     maps = list(label_map) * len(data) if len(label_map) == 1 else list(label_map)
-    read = [{} if one == "-" else read_label_map(Path(one)) for one in maps or ["-"] * len(data)]
+    read = [read_label_map(Path(one)) for one in maps or [NO_FILE] * len(data)]
     return join_sources(
         [open_source(one, data_dir=data_dir, category_names=category_names) for one in data],
         read,

@@ -11,6 +11,9 @@ from keras_flowers.errors import UserError
 from keras_flowers.inference.text import printable
 from keras_flowers.training.sources.source import UNKNOWN
 
+NO_FILE: Final = "-"
+"""In the place of a label map: a source's labels are ours."""
+
 LEAVE_OUT: Final = "-"
 """In the place of our name: their photos of this label are not read."""
 
@@ -18,9 +21,14 @@ LEAVE_OUT: Final = "-"
 def read_label_map(path: Path) -> dict[str, str]:
     """Reads lines of `their name,our name`; `-` or `unknown` in place of ours.
 
+    Args:
+        path: The file; `-` for none, where another source has one.
+
     Raises:
         UserError: It cannot be read, or a line is none such.
     """
+    if str(path) == NO_FILE:
+        return {}
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:

@@ -127,6 +127,20 @@ def test_each_section_shows_what_was_found() -> None:
     }
 
 
+def test_figures_are_as_large_as_what_is_to_be_seen_on_them() -> None:
+    found = {one.anchor: one.body for one in sections.sections_of(check(), with_photos=False)}
+    grids = {name: re.findall('<div class="(grid[^"]*)">', body) for name, body in found.items()}
+    assert {name: one[0] for name, one in grids.items() if one} == {
+        "labels": "grid",  # two photos are compared
+        "strangers": "grid small",
+        "tiny": "grid small",
+    }
+    heads = re.findall("<th scope[^>]*>", found["doubles"])
+    assert [number for number, head in enumerate(heads) if "number" in head] == [2, 3]
+    heads = re.findall("<th scope[^>]*>", page._classes(check()))
+    assert [number for number, head in enumerate(heads) if "number" in head] == [1, 2, 3, 4]
+
+
 def test_no_more_is_shown_than_asked_for_and_it_says_so() -> None:
     few = Most(wrong=1, strangers=1, tiny=1, groups=0, in_a_group=2, lines=0)
     made = check()

@@ -21,6 +21,15 @@ def test_lines_comments_and_quotes_are_read(tmp_path: Path) -> None:
     assert read_label_map(path) == {"rosa": "rose", "red, old": "rose", "cat": "-"}
 
 
+def test_dash_in_the_place_of_a_map_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_label_map(Path("-")) == {}
+    (tmp_path / "-").write_text("a,b\n")  # a file of that name is given with its folder
+    assert read_label_map(tmp_path / "-") == {"a": "b"}
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
