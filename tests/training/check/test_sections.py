@@ -349,3 +349,35 @@ def test_copies_are_numbered_by_row_and_those_alone_are_readable(tmp_path: Path)
 
 def test_least_side_of_a_photo_is_half_of_the_networks() -> None:
     assert round(checking.TINY * 224) == 112
+
+
+def test_doubts_are_put_beside_the_photos_that_can_be_read(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = np.array([0, 1, 1, -1])
+    readable = np.array([0, 2, 3])
+    first = np.array([0, 1, 0, 3])
+    judged: list[Any] = []
+    rows = np.float32([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]])
+    answer: list[Any] = [Doubts(rows, np.float32([1, 2, 3]), labels[readable]), None]
+
+    def judge(*given: Any) -> Any:
+        judged.append([one if isinstance(one, str) else one.tolist() for one in given])
+        return answer.pop(0)
+
+    monkeypatch.setattr(checking, "judge", judge)
+    photos: Any = "photos"
+    features: Any = lambda one: f"features of {one}"  # noqa: E731
+    found = checking._judge(photos, features, readable, first, labels)
+    assert found is not None
+    np.testing.assert_array_equal(found.probabilities[readable], rows)
+    np.testing.assert_array_equal(found.distances, np.float32([1, np.nan, 2, 3]))
+    assert np.isnan(found.probabilities[1]).all()
+    assert found.labels.tolist() == labels.tolist()
+    assert judged == [["features of photos", [0, 1, -1], [0, 0, 3]]]
+    assert caplog.messages == []
+    assert checking._judge(photos, features, readable, first, labels) is None
+    assert caplog.messages == [
+        "labels are not judged: that takes two classes with three photos each, near duplicates "
+        "counted once"
+    ]

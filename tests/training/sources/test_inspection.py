@@ -56,6 +56,17 @@ def test_upright_photo_takes_the_fast_route(orientation: int, fast: bool) -> Non
     assert found is None or (found.mode, found.size) == ("RGB", (40, 30))
 
 
+@pytest.mark.parametrize(
+    ("size", "found"), [((1000, 800), (125, 100)), ((250, 300), (63, 75)), ((63, 80), (63, 80))]
+)
+def test_photo_is_decoded_small_to_be_looked_at(
+    size: tuple[int, int], found: tuple[int, int]
+) -> None:
+    small = inspection._decode_fast(bad_photos.encode(Image.new("RGB", size, "red"), "JPEG"))
+    assert small is not None
+    assert small.size == found
+
+
 def test_every_photo_is_read_as_in_prediction(corpus: bad_photos.Corpus, tmp_path: Path) -> None:
     names = [name for name in [*corpus.good, *corpus.cut] if "60_megapixels" not in name]
     found = inspection.inspect(files_of(corpus, names), "corpus")
