@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from keras_flowers.errors import UserError
 from keras_flowers.export import browser
 
 
@@ -80,3 +83,62 @@ def test_one_thread_drives_the_browser_whoever_asks(monkeypatch: pytest.MonkeyPa
     assert len(threads) == 1
     assert threading.get_ident() not in threads
     assert ended == ["b.tflite", "a.tflite", "browser"]
+
+
+class DriverError(Exception):
+    pass
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """In place of Playwright: how the browser was to be started; it does not start."""
+    asked: list[Any] = []
+
+    def launch(**options: Any) -> None:
+        asked.append(options)
+        raise DriverError("Failed to launch\nmore of it")
+
+    @contextlib.contextmanager
+    def sync_playwright() -> Iterator[Any]:
+        yield SimpleNamespace(chromium=SimpleNamespace(launch=launch))
+
+    module = ModuleType("playwright.sync_api")
+    module.Error = DriverError  # type: ignore[attr-defined]
+    module.sync_playwright = sync_playwright  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "playwright", ModuleType("playwright"))
+    monkeypatch.setitem(sys.modules, "playwright.sync_api", module)
+    return asked
+
+
+def test_browser_that_is_not_there_or_does_not_start_is_one_line(
+    driver: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browser, "find_browser", lambda: None)
+    refused = pytest.raises(UserError, match="no Chromium is installed; on Debian and Ubuntu: apt")
+    with refused, browser.started_browser():
+        pass
+    assert driver == []
+    monkeypatch.setattr(browser, "find_browser", lambda: "/opt/chrome")
+    for user, sandbox in ((0, ["--no-sandbox"]), (1000, [])):
+        monkeypatch.setattr(browser.os, "geteuid", lambda user=user: user, raising=False)
+        refused = pytest.raises(
+            UserError, match=r"^/opt/chrome does not start \(Failed to launch\)$"
+        )
+        with refused, browser.started_browser("--mine"):
+            pass
+        arguments = [*browser.FLAGS, "--mine", *sandbox]
+        assert driver.pop() == {"executable_path": "/opt/chrome", "args": arguments}
+
+
+def test_page_that_cannot_use_its_model_is_one_line(driver: list[Any]) -> None:
+    class Page:
+        def set_default_timeout(self, milliseconds: float) -> None:
+            assert milliseconds == 1000 * browser._SECONDS
+
+        def evaluate(self, script: str) -> None:
+            assert "none of these" in script
+            raise DriverError("TypeError: no model")
+
+    page: Any = Page()
+    with pytest.raises(UserError, match=r"^the page cannot use the model \(TypeError: no model\)$"):
+        browser.BrowserClassifier(page)

@@ -288,3 +288,9 @@ def test_vector_that_claims_more_than_the_file_holds_is_refused() -> None:
     content[-4:] = b"\xff\xff\xff\x7f"  # the length of the vector
     with pytest.raises(UserError, match="more than the file can hold"):
         read_standard_metadata(bytes(content))
+
+
+@pytest.mark.parametrize("scale", [7, (1,), (1, 2, 3), ("a", 1), None])
+def test_scale_of_another_form_is_answered_with_an_example(scale: Any) -> None:
+    with pytest.raises(UserError, match=r"^scale is .*; expected \(mean, std\), as \(127.5, 127.5"):
+        scaling_of(scale)

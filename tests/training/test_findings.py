@@ -303,3 +303,34 @@ def test_every_option_of_a_report_reaches_what_gathers_it(
     assert (alone.pictures, alone.is_own_data) == (None, False)
     assert asked["_mistakes"][1] == asked["_with_nearest"][1] == {"with_photos": False}
     assert asked["_checks"][1] == {"quick": False}
+
+
+def test_files_that_name_no_flowers_are_not_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "saved_model" / "1").mkdir(parents=True)
+    files = [tmp_path / name for name in ("a.tflite", "base.keras", "saved_model/1")]
+    for file in files[:2]:
+        file.write_bytes(bytes(7))
+    timed: list[Any] = []
+
+    def load(path: Path) -> str:
+        if path.suffix == ".keras":
+            raise UserError("it has no names")
+        return path.name
+
+    monkeypatch.setattr(findings, "models_in", lambda folder: files if folder == tmp_path else [])
+    monkeypatch.setattr(findings, "load_classifier", load)
+    monkeypatch.setattr(
+        findings, "_milliseconds", lambda one, pixels: timed.append((one, pixels)) or 2.5
+    )
+    classifier: Any = SimpleNamespace(image_size=(8, 6))
+    for path in (tmp_path, files[0]):  # a file of the model stands for all of them
+        with caplog.at_level("INFO"):
+            found = findings.measure_files(path, classifier)
+        assert found == [("a.tflite", 7, 2.5), ("saved_model/1", 0, 2.5)]
+    assert caplog.messages == [f"{files[1]} is not timed: it has no names"] * 2
+    assert [one for one, _ in timed] == ["a.tflite", "1"] * 2
+    pixels = timed[0][1]
+    assert (pixels.shape, pixels.dtype) == ((1, 8, 6, 3), np.uint8)
+    assert len(np.unique(pixels)) > 50  # a plain picture could be answered sooner
