@@ -28,7 +28,8 @@ FACTORS = (2, 16)
 WORKER_MB = 250
 """What a worker may take besides the model."""
 
-_MARK = "KERAS_FLOWERS_BENCHMARK"
+MARK = "KERAS_FLOWERS_BENCHMARK"
+"""A variable by which the processes of a command are known, Ray's workers too."""
 
 
 def missing() -> str | None:
@@ -100,7 +101,7 @@ def figures(
 
 
 def name_in_parts(model: Path, folder: Path) -> Ran:
-    """Names the photos in a folder with Ray; `peak` is what `_largest_worker` saw at most.
+    """Names the photos in a folder with Ray; `peak` is the most that a worker had.
 
     It looks twice a second: what a large photo takes for a moment, it may miss.
     """
@@ -110,11 +111,11 @@ def name_in_parts(model: Path, folder: Path) -> Ran:
         command += [str(model), "--output", f"{place}/out/", "--engine", "ray"]
         started = time.perf_counter()
         process = subprocess.Popen(
-            command, stdout=errors, stderr=errors, env={**os.environ, _MARK: mark}
+            command, stdout=errors, stderr=errors, env={**os.environ, MARK: mark}
         )
         peak = 0
         while process.poll() is None:
-            peak = max(peak, _largest_worker(mark))
+            peak = max([peak, *map(memory_of, workers_of(mark))])
             time.sleep(0.5)
         seconds = time.perf_counter() - started
         if process.returncode:
@@ -123,18 +124,25 @@ def name_in_parts(model: Path, folder: Path) -> Ran:
     return Ran(seconds, peak)
 
 
-def _largest_worker(mark: str) -> int:
-    """Bytes of the largest of Ray's workers: what it has alone, and its share of what several have.
+def workers_of(mark: str) -> list[int]:
+    """The processes of Ray's workers whose command was started with `MARK` set to `mark`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            is_worker = (folder / "cmdline").read_bytes().startswith(b"ray::")
+            if is_worker and f"{MARK}={mark}".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+def memory_of(pid: int) -> int:
+    """Bytes of a process: what it has alone, and its share of what several have; 0 if it ended.
 
     The system calls it the proportional set size. In the resident size, each worker would count the
     libraries that all of them share as its own.
     """
-    largest = 0
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            is_worker = (folder / "cmdline").read_bytes().startswith(b"ray::")
-            if is_worker and f"{_MARK}={mark}".encode() in (folder / "environ").read_bytes():
-                said = (folder / "smaps_rollup").read_text()
-                found = re.search(r"^Pss:\s+(\d+) kB", said, re.MULTILINE)
-                largest = max(largest, int(found[1]) * 1024 if found else 0)
-    return largest
+    with suppress(OSError):
+        said = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        if found := re.search(r"^Pss:\s+(\d+) kB", said, re.MULTILINE):
+            return int(found[1]) * 1024
+    return 0
