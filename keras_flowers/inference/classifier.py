@@ -296,7 +296,7 @@ class Classifier:
         """
         pixels = np.asarray(pixels)
         height, width = self.image_size
-        if pixels.shape[1:] != (height, width, 3):
+        if pixels.ndim != 4 or pixels.shape[1:] != (height, width, 3):
             raise UserError(
                 f"pixels have the shape {pixels.shape}; expected (N, {height}, {width}, 3): "
                 "resize first, or give predict() the file"

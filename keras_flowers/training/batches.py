@@ -16,6 +16,10 @@ from keras_flowers.training.feature_cache import Rows, checksum_of
 from keras_flowers.training.views import seed_of
 
 PredictFn: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+TeachFn: TypeAlias = Callable[
+    [npt.NDArray[Any], npt.NDArray[np.integer[Any]], int], npt.NDArray[np.float32]
+]
+"""pixels [B, H, W, 3], the photos' numbers int [B], their view -> what to answer [B, classes]."""
 Batch: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 """What goes in, and what is correct: int64 [B] classes or float32 [B, classes] probabilities."""
 WeightedBatch: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.float32]]
@@ -64,6 +68,30 @@ class MappedRows:
 
     def __getitem__(self, rows: slice | npt.NDArray[Any]) -> npt.NDArray[Any]:
         return self._change(self._rows[rows])
+
+
+class MeanRows:
+    """The mean of the same rows [N, ...] of several, taken when it is read.
+
+    Args:
+        several: Each one's rows.
+        counted: bool [len(several), N], whose row counts; at least one's does.
+    """
+
+    def __init__(
+        self, several: Sequence[npt.NDArray[Any] | Rows], counted: npt.NDArray[np.bool_]
+    ) -> None:
+        self._several, self._counted = several, counted
+        self.shape: tuple[int, ...] = several[0].shape
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        read = np.stack([np.asarray(one[rows], np.float32) for one in self._several])
+        counted = self._counted[:, rows].reshape(read.shape[:2] + (1,) * (read.ndim - 2))
+        mean: npt.NDArray[np.float32] = read.mean(axis=0, where=counted)
+        return mean
 
 
 @dataclass(frozen=True)
@@ -149,31 +177,36 @@ class StreamedPhotos:
         size: Height and width of the model's input.
         seed: Of the random views.
         views: The view of each epoch; none are needed where nothing is learned.
-        teacher: pixels [B, H, W, 3] -> what to answer [B, classes]; None: the labels.
-        teacher_key: What tells the teacher from others.
+        teach: Says what to answer; None: the labels.
+        teacher_key: What tells those who say it from others.
     """
 
     photos: LabelledPhotos
     size: tuple[int, int]
     seed: int
     views: Sequence[int]
-    teacher: PredictFn | None = None
+    teach: TeachFn | None = None
     teacher_key: str = ""
 
     def batches(self, batch_size: int, seed: int, epochs: range) -> Iterator[WeightedBatch]:
         """A view of every photo once an epoch; see `CachedFeatures.batches`."""
+        photos = self.photos
+        if self.teach is not None:  # which photos they are, in place of what they are called
+            numbered = photos.records.map(lambda number, content, _: (number, content, number))
+            photos = replace(photos, records=numbered)
         for epoch in epochs:
+            view = self.views[epoch]
             batches = data.pixels(
-                self.photos,
+                photos,
                 self.size,
-                view=self.views[epoch],
+                view=view,
                 seed=self.seed,
                 batch_size=batch_size,
-                mixup=self.teacher is not None,
+                mixup=self.teach is not None,
                 order=seed_of(seed, epoch),
             )
             for pixels, labels in batches.as_numpy_iterator():
-                correct = labels if self.teacher is None else self.teacher(pixels)
+                correct = labels if self.teach is None else self.teach(pixels, labels, view)
                 yield pixels, correct, np.ones(len(labels), np.float32)
 
     def whole(self, batch_size: int, every: int = 1) -> Iterator[Batch]:

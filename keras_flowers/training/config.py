@@ -182,7 +182,8 @@ class TrainConfig:
         FINE_TUNING,
         "RUN",
         "finished run whose answers about mixed photos fine-tuning learns, instead of the labels, "
-        "those labelled unknown too; of several, the mean of their answers",
+        "those labelled unknown too; of several, the mean of those that learned from the photo's "
+        "source, and from views as in the field where it is shown so",
     )
     distillation_temperature: float = _option(
         3.5, FINE_TUNING, "T", "divides the teacher's logits: above 1, to be unsure teaches more"

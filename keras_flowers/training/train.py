@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from keras_flowers.training.features import FeatureExtractor
     from keras_flowers.training.fit import History
     from keras_flowers.training.metrics import Scores
+    from keras_flowers.training.teachers import Teacher
 
 _logger = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ def _train(
         _logger.info(f"no photos to choose on: the temperature is that of {start.run.folder}")
         config = dataclasses.replace(config, temperature=start.temperature)
     resolved = _resolve(config, splits, start)
-    teacher = _load_teacher(resolved, splits)
+    teachers = _load_teachers(resolved, splits)
     model = _build(resolved, splits, start)
     extractor = extractor_of(split_at(model, FEATURES)[0])
     history: History = []
@@ -116,7 +117,7 @@ def _train(
         history = _fit_head(resolved, model, head, run, start)
         validation = head.validation
     if config.fine_tune is not None:
-        rows = _fine_tune(resolved, splits, model, teacher, extractor_of, run)
+        rows = _fine_tune(resolved, splits, model, teachers, extractor_of, run)
         history += [{**row, "epoch": row["epoch"] + len(history)} for row in rows]
         extractor = extractor_of(split_at(model, FEATURES)[0])
         validation = _validation_features(splits, extractor)
@@ -260,14 +261,12 @@ def epochs_for(examples: int, batch_size: int) -> int:
     return max(EPOCHS, -(-LEAST_STEPS // steps))
 
 
-def _load_teacher(config: ResolvedConfig, splits: Splits) -> keras.Model | None:
-    from keras_flowers.training import fine_tune
+def _load_teachers(config: ResolvedConfig, splits: Splits) -> list[Teacher]:
+    from keras_flowers.training.teachers import load_teachers
 
-    if not config.asked.teacher:
-        return None
     scored = [one for one in (splits.validation, splits.test) if one is not None]
     paths = [Path(one) for one in config.asked.teacher]
-    return fine_tune.load_teacher(paths, splits.train, scored, config.image_size)
+    return load_teachers(paths, splits.train, scored, config.image_size)
 
 
 def _build(config: ResolvedConfig, splits: Splits, start: Start | None) -> keras.Model:
@@ -390,7 +389,7 @@ def _fine_tune(
     config: ResolvedConfig,
     splits: Splits,
     model: keras.Model,
-    teacher: keras.Model | None,
+    teachers: Sequence[Teacher],
     extractor_of: Callable[[keras.Model], FeatureExtractor],
     run: Run,
 ) -> History:
@@ -400,7 +399,7 @@ def _fine_tune(
     return fine_tune.fine_tune(
         config.asked,
         model,
-        teacher,
+        teachers,
         splits.train,
         splits.validation,
         extractor_of=extractor_of,

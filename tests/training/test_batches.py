@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -106,12 +106,15 @@ def test_checksum_is_of_views_labels_and_answers() -> None:
 def test_streamed_photos_have_a_view_for_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
 
+    @dataclass
     class Photos:
         dataset, split, fingerprint, count = "a_set", "train", "f", 10
+        records: Any = tf.data.Dataset.from_tensor_slices(([0, 1], ["one", "other"], [3, 1]))
 
-    def pixels(photos: object, size: tuple[int, int], **options: Any) -> tf.data.Dataset:
+    def pixels(photos: Any, size: tuple[int, int], **options: Any) -> tf.data.Dataset:
         asked.append({"size": size, **options})
-        return tf.data.Dataset.from_tensors((np.ones((2, 4, 5, 3), np.uint8), [3, 1]))
+        labels = [int(label) for _, _, label in photos.records.as_numpy_iterator()]
+        return tf.data.Dataset.from_tensors((np.ones((2, 4, 5, 3), np.uint8), labels))
 
     monkeypatch.setattr(batches_module.data, "pixels", pixels)
     plain = StreamedPhotos(Photos(), (4, 5), seed=2, views=EPOCHS)  # type: ignore[arg-type]
@@ -123,12 +126,12 @@ def test_streamed_photos_have_a_view_for_each_epoch(monkeypatch: pytest.MonkeyPa
         ((4, 5), 2, 8, False)
     }
 
-    def by_seven(pixels: np.ndarray) -> np.ndarray:
-        return pixels[:, 0, 0] * 7
+    def teach(pixels: np.ndarray, numbers: np.ndarray, view: int) -> np.ndarray:
+        return pixels[:, 0, 0] * 7 + 10 * numbers[:, None] + 100 * view
 
-    taught = StreamedPhotos(Photos(), (4, 5), 2, EPOCHS, by_seven, "b")  # type: ignore[arg-type]
+    taught = StreamedPhotos(Photos(), (4, 5), 2, EPOCHS, teach, "b")  # type: ignore[arg-type]
     ((_, answers, _),) = taught.batches(8, 1, range(1))
-    assert answers.tolist() == [[7, 7, 7]] * 2
+    assert answers.tolist() == [[7 + 100 * EPOCHS[0]] * 3, [17 + 100 * EPOCHS[0]] * 3]
     assert asked[-1]["mixup"] is True
     assert (plain.steps(3), plain.steps(5), plain.count()) == (4, 2, 10)
     assert plain.is_as_predicted() and taught.is_as_predicted()

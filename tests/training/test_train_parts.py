@@ -252,24 +252,24 @@ def test_head_is_fitted_with_its_settings_and_more_gently_where_it_goes_on(
 def test_teachers_are_kept_from_the_photos_that_are_scored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from keras_flowers.training import fine_tune
+    from keras_flowers.training import teachers
 
-    asked: list[Any] = []
-    monkeypatch.setattr(fine_tune, "load_teacher", lambda *a: asked.append(a) or "teacher")
     splits: Any = SimpleNamespace(train="train", validation="validation", test="test")
+    assert train._load_teachers(ResolvedConfig(TrainConfig(), 160, 3), splits) == []
+    asked: list[Any] = []
+    monkeypatch.setattr(teachers, "load_teachers", lambda *a: asked.append(a) or ["teacher"])
     without: Any = SimpleNamespace(train="train", validation=None, test="test")
     config = ResolvedConfig(TrainConfig(teacher=("a", "b"), fine_tune="all"), 160, 3)
-    assert train._load_teacher(config, splits) == "teacher"
-    train._load_teacher(config, without)
+    assert train._load_teachers(config, splits) == ["teacher"]
+    train._load_teachers(config, without)
     paths = [Path("a"), Path("b")]
     assert asked == [
         (paths, "train", ["validation", "test"], 160),
         (paths, "train", ["test"], 160),
     ]
-    assert train._load_teacher(ResolvedConfig(TrainConfig(), 160, 3), splits) is None
 
 
-def test_base_is_tuned_with_the_teacher_on_all_photos(
+def test_base_is_tuned_with_the_teachers_on_all_photos(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from keras_flowers.training import fine_tune
@@ -279,10 +279,10 @@ def test_base_is_tuned_with_the_teacher_on_all_photos(
     splits: Any = SimpleNamespace(train="train", validation="validation")
     config = ResolvedConfig(TrainConfig(), 160, 3)
     made: Any = "made"
-    told = train._fine_tune(config, splits, "model", "teacher", made, Run.at(tmp_path))  # type: ignore[arg-type]
+    told = train._fine_tune(config, splits, "model", ["a"], made, Run.at(tmp_path))  # type: ignore[arg-type]
     assert told == ["row"]
     options = {"extractor_of": "made", "checkpoint": tmp_path / "checkpoints" / "fine_tune.npz"}
-    assert asked == [((config.asked, "model", "teacher", "train", "validation"), options)]
+    assert asked == [((config.asked, "model", ["a"], "train", "validation"), options)]
 
 
 def test_features_are_kept_for_the_run_that_asks(

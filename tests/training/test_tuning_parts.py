@@ -12,14 +12,11 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="training needs TensorFlow")
 
-import keras
 
-from keras_flowers.errors import UserError
 from keras_flowers.training import fine_tune
 from keras_flowers.training.batches import CachedFeatures, StreamedPhotos
 from keras_flowers.training.config import TrainConfig
-from keras_flowers.training.fine_tune import ALL, load_teacher
-from keras_flowers.training.model import FEATURES, OUTPUT
+from keras_flowers.training.fine_tune import ALL
 from keras_flowers.training.views import View
 
 PHOTOS: Any = SimpleNamespace(
@@ -54,18 +51,22 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
         found.update(tail=tail, train=train, validation=validation, settings=settings, **options)
         return [{"epoch": 1}]
 
+    def answers(teachers: Any, photos: Any, views: Any, *others: Any) -> list[Any]:
+        found.update(teachers=teachers, taught=photos.split, asked=views, others=others)
+        return [f"answers in {view}" for view in views]
+
     Extractor.asked, Extractor.splits = [], []
     monkeypatch.setattr(fine_tune, "fit", fit)
     monkeypatch.setattr(fine_tune, "split_at", lambda model, layer: (f"below {layer}", "tail"))
     monkeypatch.setattr(fine_tune, "unfreeze_base", lambda tail: found.update(unfrozen=tail))
-    monkeypatch.setattr(fine_tune, "digest_of", lambda model: "digest")
+    monkeypatch.setattr(fine_tune, "answers", answers)
     yield found
 
 
 def tuned(
     given: dict[str, Any],
     validation: Any = PHOTOS,
-    teacher: Any = None,
+    teachers: Any = (),
     train: Any = PHOTOS,
     **settings: Any,
 ) -> None:
@@ -73,7 +74,7 @@ def tuned(
     history = fine_tune.fine_tune(
         TrainConfig(**settings),
         model,  # type: ignore[arg-type]
-        teacher,
+        teachers,
         train,
         validation,
         extractor_of=Extractor,  # type: ignore[arg-type]
@@ -101,19 +102,15 @@ def test_layers_behind_one_learn_cached_views(given: dict[str, Any]) -> None:
     assert given["validation"] is None
 
 
-def test_answers_of_a_teacher_are_softened_and_not_smoothed(given: dict[str, Any]) -> None:
-    tuned(
-        given, teacher="teacher", fine_tune="block", fine_tune_views=2, distillation_temperature=2.0
-    )
+def test_answers_of_teachers_are_learned_and_not_smoothed(given: dict[str, Any]) -> None:
+    settings = {"fine_tune": "block", "fine_tune_views": 2, "distillation_temperature": 2.0}
+    tuned(given, teachers=["a", "b"], **settings)
     views = [View.random(n) for n in range(2)]
-    assert Extractor.asked[:2] == [("below block", views, True), ("teacher", views, True)]
+    assert Extractor.asked == [("below block", views, True), ("below block", [View.FULL], False)]
     assert given["settings"].label_smoothing == 0.0
-    first, second = given["train"].targets
-    # Logits (2, 9) and (3, 3), divided by the temperature.
-    np.testing.assert_allclose(
-        first[:1][0], np.exp([1.0, 4.5]) / np.exp([1.0, 4.5]).sum(), rtol=1e-5
-    )
-    np.testing.assert_allclose(second[:], 0.5)
+    assert (given["teachers"], given["asked"]) == (["a", "b"], views)
+    assert given["others"] == (2.0, Extractor)
+    assert given["train"].targets == [f"answers in {view}" for view in views]
 
 
 def test_views_as_in_the_field_follow_the_crops(given: dict[str, Any]) -> None:
@@ -133,8 +130,9 @@ def test_teacher_answers_about_photos_without_a_label_too(given: dict[str, Any])
         return SimpleNamespace(split=split, dataset="a_set", fingerprint="g", count=5)
 
     some: Any = SimpleNamespace(**{**vars(PHOTOS), "unknown_count": 2, "of_split": of_split})
-    tuned(given, train=some, teacher="teacher", fine_tune="block", fine_tune_views=1)
-    assert Extractor.splits == ["train+unknown", "train+unknown", "train"]  # validation as it is
+    tuned(given, train=some, teachers=["a"], fine_tune="block", fine_tune_views=1)
+    assert Extractor.splits == ["train+unknown", "train"]  # validation as it is
+    assert given["taught"] == "train+unknown"
     # Labels are needed to learn from them.
     Extractor.splits.clear()
     tuned(given, train=some, fine_tune="block", fine_tune_views=1)
@@ -145,7 +143,7 @@ def test_all_of_the_base_learns_photos_as_they_stream(given: dict[str, Any]) -> 
     tuned(given, fine_tune=ALL, seed=5)
     train = given["train"]
     assert isinstance(train, StreamedPhotos)
-    assert (train.size, train.seed, train.teacher, train.teacher_key) == ((32, 24), 5, None, "")
+    assert (train.size, train.seed, train.teach, train.teacher_key) == ((32, 24), 5, None, "")
     assert isinstance(given["validation"], StreamedPhotos)
     assert given["validation"].size == (32, 24)
     assert given["tail"].input_shape == (None, 32, 24, 3)
@@ -155,97 +153,16 @@ def test_all_of_the_base_learns_photos_as_they_stream(given: dict[str, Any]) -> 
     assert Extractor.asked == []
 
 
-def test_teacher_answers_for_photos_as_they_stream(
+def test_teachers_answer_for_photos_as_they_stream(
     given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fine_tune, "engine_for", lambda model: (lambda pixels: pixels * 3.0, "a"))
-    tuned(given, teacher="teacher", fine_tune=ALL, distillation_temperature=3.0)
-    train = given["train"]
-    assert train.teacher_key == "digest 3.0"
-    found = train.teacher(np.array([[0.0, 1.0]]))
-    np.testing.assert_allclose(found, [[1 / (1 + np.e), np.e / (1 + np.e)]], rtol=1e-5)
+    asked: list[Any] = []
 
+    def answers_to_pixels(*given: Any) -> tuple[str, str]:
+        asked.append(given)
+        return "taught", "by them"
 
-class Teacher:
-    """A run that knows what the test says it does."""
-
-    def __init__(self, **facts: Any) -> None:
-        provenance = facts.pop("provenance", {"trained_on": {"split": "train"}})
-        self.metadata = SimpleNamespace(
-            **{"labels": ("a", "b"), "image_size": (32, 32), "provenance": provenance, **facts}
-        )
-
-    def load_model(self) -> str:
-        return "model"
-
-
-@pytest.mark.parametrize(
-    ("facts", "expected"),
-    [
-        ({"labels": ("a", "c")}, "--teacher .*run knows other classes than a_set"),
-        ({"image_size": (32, 40)}, r"takes \(32, 40\) pixels; .*train it with --image_size 32"),
-        ({"provenance": {}}, "does not say what it was trained on; train it again"),
-        ({"provenance": {"trained_on": {}}}, "does not say what it was trained on"),
-    ],
-)
-def test_teacher_that_cannot_teach_is_refused(
-    facts: dict[str, Any], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "run"
-    path.mkdir()
-    monkeypatch.setattr(fine_tune.Run, "open", lambda _: Teacher(**facts))
-    train: Any = SimpleNamespace(labels=("a", "b"), dataset="a_set")
-    with pytest.raises(UserError, match=expected):
-        load_teacher([path], train, [], 32)
-
-
-def test_teacher_that_saw_a_photo_of_any_score_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "run"
-    path.mkdir()
-    monkeypatch.setattr(fine_tune.Run, "open", lambda _: Teacher())
-    monkeypatch.setattr(fine_tune, "logits_of", lambda model: f"logits of {model}")
-    asked: list[str] = []
-
-    def of_split(split: str) -> Any:
-        asked.append(split)
-        return SimpleNamespace(positions=frozenset({"1", "2"}))
-
-    train: Any = SimpleNamespace(labels=("a", "b"), dataset="a_set", of_split=of_split)
-    scored: list[Any] = [
-        SimpleNamespace(positions=frozenset(places), split=name)
-        for name, places in (("validation", {"3"}), ("test", {"4", "5"}))
-    ]
-    assert load_teacher([path], train, scored, 32) == "logits of model"
-    assert asked == ["train"]
-    scored[1].positions = frozenset({"2", "5"})
-    with pytest.raises(UserError, match="was trained on train, which shares photos with test: the"):
-        load_teacher([path], train, scored, 32)
-
-
-def test_several_teachers_answer_with_the_mean_of_their_logits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def network(scale: float) -> keras.Model:
-        pixels = keras.Input((4, 4, 3), name="image")
-        features = keras.layers.GlobalAveragePooling2D(name=FEATURES)(pixels)
-        output = keras.layers.Dense(2, "softmax", name=OUTPUT)
-        model = keras.Model(pixels, output(features))
-        output.set_weights([np.full((3, 2), scale, np.float32), np.array([0, scale], np.float32)])
-        return model
-
-    networks = {"one": network(1.0), "other": network(3.0)}
-    for name in networks:
-        (tmp_path / name).mkdir()
-    monkeypatch.setattr(
-        fine_tune.Run,
-        "open",
-        lambda path: SimpleNamespace(
-            metadata=Teacher().metadata, load_model=lambda: networks[path.name]
-        ),
-    )
-    train: Any = SimpleNamespace(labels=("a", "b"), dataset="a_set", of_split=lambda split: None)
-    teacher = load_teacher([tmp_path / name for name in networks], train, [], 32)
-    pixels = np.full((5, 4, 4, 3), 2.0, np.float32)
-    np.testing.assert_allclose(teacher(pixels), [[12.0, 14.0]] * 5)
+    monkeypatch.setattr(fine_tune, "answers_to_pixels", answers_to_pixels)
+    tuned(given, teachers=["a", "b"], fine_tune=ALL, distillation_temperature=3.0)
+    assert asked == [(["a", "b"], PHOTOS, 3.0)]
+    assert (given["train"].teach, given["train"].teacher_key) == ("taught", "by them")

@@ -164,6 +164,11 @@ class LabelledPhotos:
         return tuple(origin for part in self.parts for origin in part.origins)
 
     @functools.cached_property
+    def source_names(self) -> tuple[str, ...]:
+        """For each of `count` photos the name of its source."""
+        return tuple(part.name for part in self.parts for _ in part.numbers)
+
+    @functools.cached_property
     def names(self) -> tuple[str, ...]:
         """What the data set calls each of `count` photos, wherever this machine keeps it."""
         found: list[str] = []
