@@ -211,3 +211,59 @@ def test_each_run_is_kept_when_it_is_measured(
     assert results.main([*asked, "--seeds", "0", "1"]) == 0
     assert trained == [0, 1, 2]
     assert len(scored) == 2
+
+
+def trained(photos: int, **stages: float) -> dict[str, Any]:
+    quiet = {"hardware": {"cores": 2, "processor": "a processor"}, "load": 0.1}
+    ran = {
+        "seconds": 50.0,
+        "core_seconds": 80.0,
+        "feature_views": 4096,
+        "feature_seconds": 32.0,
+        "feature_core_seconds": 40.96,
+        "memory": 900_000_000,
+        "memory_by_quarter": [0, 0, 0, 0],
+        "worker_memory_by_quarter": [500_000_000, 0, 0, 510_000_000],
+        **stages,
+    }
+    return {
+        "photos": photos,
+        "learned": photos * 8 // 10,
+        "image_size": 224,
+        "views": 1,
+        "epochs": 5,
+        "photo_bytes": 20_000,
+        "feature_bytes": 8_100.0,
+        "equal_pieces": 40,
+        "alone": ran,
+        "ray": {**ran, "feature_core_seconds": 20.48},
+        **quiet,
+    }
+
+
+def test_ten_million_photos_cost_what_the_further_photos_took(
+    results: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = [
+        trained(2_000, until_features_core_seconds=20.0, head_core_seconds=10.0),
+        trained(10_000, until_features_core_seconds=36.0, head_core_seconds=29.2),
+    ]
+    monkeypatch.setattr(results, "_trainings", lambda: measured)
+    text = " ".join(results.costs_table({}).split())
+    # 16 s for 8,000 photos; 10 ms a view; 19.2 s for 6,400 views more.
+    for row in (
+        "its digest | 2.0 ms of a core | 6 core hours, on one machine |",
+        "features of a view | 10.0 ms of a core | 56 core hours, on all machines |",
+        "the head on a view, 5 epochs | 3.0 ms of a core | 17 core hours, on one machine |",
+        "8.1 kB a view | 162 GB |",
+        "20 kB | 200 GB |",
+    ):
+        assert row in text
+    assert "With 64 cores the features take 0.9 hours." in text
+    assert "they cost 2.22 dollars, and all of the above 3.11." in text
+    assert re.search(r"2,000 and 10,000 photos at 224 pixels; measured on 2 cores \(a proc", text)
+    lines = results.training_table({}).splitlines()
+    assert lines[2:4] == [
+        "| 2,000 |  | 80 | 10.0 | 900 |  |",
+        "| 2,000 | `--engine ray` | 80 | 5.0 | 900 | 500, 0, 0, 510 |",
+    ]

@@ -41,9 +41,14 @@ OWN_FLOWERS = ROOT / "docs" / "own_flowers.md"
 NEW_FLOWERS = ROOT / "docs" / "new_flowers.json"
 DOUBT = ROOT / "docs" / "doubt.md"
 QUESTIONS = ROOT / "docs" / "faq.md"
+MANY_PHOTOS = ROOT / "docs" / "scale.md"
+SCALE = MANY_PHOTOS.with_suffix(".json")
 
 SHIPPED_RECIPE, SHIPPED_SEED = "flowers102", 0
 FLOWERS = 102
+
+TEN_MILLION = 10_000_000
+CORE_HOUR_DOLLARS = 0.04  # a usual price for a rented one
 
 EXAMPLES = """examples:
   everything, with three seeds (hours; what is finished is not trained again)
@@ -312,6 +317,97 @@ def new_flowers_table(_: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
+def training_table(_: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """Training on many photos, alone and with Ray's workers, as tools/scale.py measured it."""
+    trained = _trainings()
+    lines = _table_head(
+        [
+            "photos",
+            "engine",
+            "core seconds",
+            "of these for a view, ms",
+            "memory of the command, MB",
+            "of its largest worker, MB, in each quarter of the features",
+        ]
+    )
+    for one in trained:
+        for engine, name in (("alone", ""), ("ray", "`--engine ray`")):
+            ran = one[engine]
+            quarters = ", ".join(f"{each / 1e6:.0f}" for each in ran["worker_memory_by_quarter"])
+            cells = (
+                f"{one['photos']:,}",
+                name,
+                f"{ran['core_seconds']:.0f}",
+                f"{1e3 * ran['feature_core_seconds'] / ran['feature_views']:.1f}",
+                f"{ran['memory'] / 1e6:.0f}",
+                quarters if engine == "ray" else "",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    last = trained[-1]
+    words = (
+        f"Both gave the same {last['equal_pieces']} pieces of features of {last['photos']:,} "
+        f"photos and the same weights, byte for byte. {last['image_size']} pixels, views: "
+        f"{last['views']}, epochs: {last['epochs']}; photos of {last['photo_bytes'] / 1e3:.0f} kB"
+    )
+    return "\n".join([*lines, "", _circumstances(last, words)])
+
+
+def costs_table(_: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """What ten million photos cost, by arithmetic from the fewest and the most trained on."""
+    trained = _trainings()
+    fewest, most = trained[0], trained[-1]
+    more, views = most["photos"] - fewest["photos"], 2
+    learned_views = (most["learned"] - fewest["learned"]) * most["views"]
+
+    def more_seconds(key: str) -> float:
+        return float(most["alone"][key] - fewest["alone"][key])
+
+    looked = more_seconds("until_features_core_seconds") / more
+    feature = most["alone"]["feature_core_seconds"] / most["alone"]["feature_views"]
+    head = more_seconds("head_core_seconds") / learned_views
+    hours = {
+        "looked": looked * TEN_MILLION / 3600,
+        "features": feature * TEN_MILLION * views / 3600,
+        "head": head * TEN_MILLION * views / 3600,
+    }
+    lines = _table_head(["", "each", f"ten million, `--views {views}`"])
+    lines += [
+        f"| look into a photo: can it be read, its digest | {1e3 * looked:.1f} ms of a core | "
+        f"{hours['looked']:.0f} core hours, on one machine |",
+        f"| features of a view | {1e3 * feature:.1f} ms of a core | {hours['features']:.0f} core "
+        "hours, on all machines |",
+        f"| the head on a view, {most['epochs']} epochs | {1e3 * head:.1f} ms of a core | "
+        f"{hours['head']:.0f} core hours, on one machine |",
+        f"| features on the disk | {most['feature_bytes'] / 1e3:.1f} kB a view | "
+        f"{most['feature_bytes'] * TEN_MILLION * views / 1e9:.0f} GB |",
+        f"| photos on the disk, as these are | {most['photo_bytes'] / 1e3:.0f} kB | "
+        f"{most['photo_bytes'] * TEN_MILLION / 1e9:.0f} GB |",
+    ]
+    cores = 64
+    words = (
+        f"With {cores} cores the features take {hours['features'] / cores:.1f} hours. At "
+        f"{CORE_HOUR_DOLLARS} dollars for a core and hour, a usual price, they cost "
+        f"{hours['features'] * CORE_HOUR_DOLLARS:.2f} dollars, and all of the above "
+        f"{sum(hours.values()) * CORE_HOUR_DOLLARS:.2f}. From {fewest['photos']:,} and "
+        f"{most['photos']:,} photos at {most['image_size']} pixels"
+    )
+    return "\n".join([*lines, "", _circumstances(most, words)])
+
+
+def _trainings() -> list[dict[str, Any]]:
+    return list(json.loads(SCALE.read_text(encoding="utf-8")))
+
+
+def _circumstances(found: Mapping[str, Any], words: str) -> str:
+    """Behind `words`, on what it was measured."""
+    hardware = found["hardware"]
+    words += (
+        f"; measured on {hardware['cores']} cores ({hardware['processor']}) whose load before was "
+        f"{found['load']:g}."
+    )
+    return textwrap.fill(words, 100, break_on_hyphens=False)
+
+
 def answers_table(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     """What the model that ships says of photos, in per cent of those of a kind."""
     titles = (
@@ -420,6 +516,8 @@ RENDERED: tuple[tuple[Path, str, Callable[[Mapping[str, Sequence[dict[str, Any]]
     (CARD, "answers", answers_table),
     (DOUBT, "answers", answers_table),
     (DOUBT, "coverage", coverage_table),
+    (MANY_PHOTOS, "training", training_table),
+    (MANY_PHOTOS, "costs", costs_table),
 )
 """The page, the name of its two comments, and what makes the text between them."""
 
