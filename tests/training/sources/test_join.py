@@ -95,6 +95,25 @@ def test_new_class_beside_splits_that_are_there_is_scored_too(tmp_path: Path) ->
     assert counts["train"][2] > counts["test"][2] >= 1 <= counts["validation"][2]
 
 
+@pytest.mark.parametrize("scored_in", ["validation", "test"])
+def test_class_that_is_scored_in_one_split_alone_is_only_learned_more_of(
+    tmp_path: Path, scored_in: str
+) -> None:
+    for number, split in enumerate(("train", "validation", "test")):
+        classes = {"rose": 3, "aster": 3}
+        if split in ("train", scored_in):
+            classes["oak"] = 3
+        fill(tmp_path / "ours" / split, classes, start=100 * number)
+    theirs = fill(tmp_path / "theirs", {"oak": 9}, start=900)
+    photos = open_photos([str(tmp_path / "ours"), str(theirs)])
+    oak = photos.labels.index("oak")
+    counts = {
+        split: int((photos.photos(split).label_numbers == oak).sum())
+        for split in ("train", "validation", "test")
+    }
+    assert counts == {"train": 12, "validation": 0, "test": 0, scored_in: 3}
+
+
 def test_photo_counts_by_its_source_and_its_class(tmp_path: Path) -> None:
     # Of the same name, so that the name does not tell them apart.
     for number, classes in enumerate(({"rose": 30, "aster": 12}, {"rose": 8, "aster": 14})):
