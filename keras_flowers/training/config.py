@@ -148,7 +148,8 @@ class TrainConfig:
         5e-4,
         LEARNING,
         "RATE",
-        "of AdamW at the start; falls to 0 along a cosine; three tenths of it with --start_from",
+        "of AdamW at the start; falls to 0 along a cosine; three tenths of it with --start_from, "
+        "but for new classes upon a tuned base",
     )
     weight_decay: float = _option(
         0.01, LEARNING, "RATE", "of AdamW: pulls the weights of the head towards 0"

@@ -44,7 +44,7 @@ def write_run(result: TrainResult, model: keras.Model, splits: Splits, history: 
         "package": f"keras_flowers {__version__}",
         "base": asked.base,
         "start_from": None if asked.start_from is None else Path(asked.start_from).name,
-        "fine_tune": asked.fine_tune,
+        "fine_tune": asked.fine_tune or _tuned_before(asked.start_from),
         # Not where they lay on the machine that trained.
         "teacher": [Path(one).name for one in asked.teacher],
         "dataset": train.dataset,
@@ -76,6 +76,12 @@ def write_run(result: TrainResult, model: keras.Model, splits: Splits, history: 
         if path.name not in written:
             path.unlink(missing_ok=True)  # of the run that was overwritten
     result.run.remove_checkpoints()
+
+
+def _tuned_before(run: str | None) -> str | None:
+    """How the network was tuned that a training went on from, which has not tuned it again."""
+    tuned = None if run is None else Run.open(run).metadata.provenance.get("fine_tune")
+    return None if tuned is None else str(tuned)
 
 
 def _write_photos(run: Run, splits: Splits) -> None:

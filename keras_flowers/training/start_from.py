@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference.keras_insides import FEATURES, OUTPUT
@@ -27,11 +29,31 @@ GENTLER = 0.3
 """The learning rate of a head that goes on, as a share of that of one that begins anew, which would
 move it as far again as it has come: old classes lose by that. Chosen on validation."""
 
+LONGER = 2.0
+"""How long the columns of new classes are at first upon a tuned network, as a multiple of what the
+old ones are for the photos that they have learned by heart. Chosen on validation."""
+
 _MOST_LOST = 0.005  # of the accuracy on old classes, for new ones to be named
 _ROWS = 256  # of features that are answered together
 _OFFSETS = np.arange(0.05, 3, 0.05)  # of logits, before their temperature
 
 _logger = logging.getLogger(__name__)
+
+
+class Way(NamedTuple):
+    """How a head goes on.
+
+    Attributes:
+        config: The settings of its training.
+        train: What it learns from.
+        temperature: By which its logits are divided meanwhile.
+        length: Of the columns of new classes at first, as a multiple of that of old ones.
+    """
+
+    config: TrainConfig
+    train: CachedFeatures
+    temperature: float = 1.0
+    length: float = 1.0
 
 
 class Start(NamedTuple):
@@ -52,6 +74,47 @@ class Start(NamedTuple):
         """Its kernel float32 [D, K] and bias float32 [K], on features that are not whitened."""
         kernel, bias = self.model.get_layer(OUTPUT).get_weights()
         return kernel, bias
+
+    def way(
+        self, config: TrainConfig, train: CachedFeatures, classes: int, *, is_watched: bool
+    ) -> Way:
+        """How the head goes on to know so many classes.
+
+        A tuned network knows its own photos by heart, other than those of new classes. Smoothed
+        labels would have the head unlearn how sure it is of the former, in place of learning the
+        latter, so it learns from calibrated logits and plain labels. Where no validation photos
+        keep the old classes from losing by that, its answers to their photos are learned in place
+        of the labels (Li and Hoiem 2016, "Learning without Forgetting").
+
+        Args:
+            config: The settings of its training.
+            train: Photos of all classes.
+            classes: How many these are.
+            is_watched: Whether there are validation photos.
+        """
+        if classes == len(self.head[1]) or not self.run.metadata.provenance.get("fine_tune"):
+            gentler = dataclasses.replace(config, learning_rate=GENTLER * config.learning_rate)
+            return Way(gentler, train)
+        if not is_watched:
+            targets = [self._answers(train, classes)] * len(train.views)
+            train = dataclasses.replace(train, targets=targets)
+        plain = dataclasses.replace(config, label_smoothing=0.0)
+        return Way(plain, train, self.temperature, LONGER)
+
+    def _answers(self, train: CachedFeatures, classes: int) -> npt.NDArray[np.float16]:
+        """What is to be answered to each photo [N, classes], in all of its views."""
+        kernel, bias = self.head
+        known = len(bias)
+        targets = np.zeros((train.count(), classes), np.float16)
+        start = 0
+        for rows, labels in train.whole(_ROWS):
+            answers = softmax((rows @ kernel + bias) / np.float32(self.temperature))
+            part = targets[start : start + len(rows)]
+            part[:, :known] = np.where((labels < known)[:, None], answers, 0)
+            new = np.flatnonzero(labels >= known)
+            part[new, labels[new]] = 1
+            start += len(rows)
+        return targets
 
     def keeps_head(self, config: TrainConfig, labels: tuple[str, ...]) -> bool:
         """Whether the head stays as it is: the base is to be trained behind it, for its classes."""

@@ -24,8 +24,8 @@ from keras_flowers.training.run_directory import Run
 from keras_flowers.training.run_files import write_run
 from keras_flowers.training.sources import check_available
 from keras_flowers.training.start_from import (
-    GENTLER,
     Start,
+    Way,
     favour_new,
     find_start,
     load_start,
@@ -365,23 +365,28 @@ def _fit_head(
     from keras_flowers.training.model import FEATURES, OUTPUT, split_at
 
     _, tail = split_at(model, FEATURES)
-    asked = config.asked
+    way = Way(config.asked, head.train)
+    begun = None
     if start is not None:
-        asked = dataclasses.replace(asked, learning_rate=GENTLER * asked.learning_rate)
+        is_watched = head.validation is not None
+        way = start.way(config.asked, head.train, tail.output_shape[-1], is_watched=is_watched)
+        kernel, bias = start.head
+        begun = kernel / way.temperature, bias / way.temperature
     fitted = fit_head(
         tail,
-        head.train,
+        way.train,
         head.validation,
-        asked,
+        way.config,
         config.epochs,
         checkpoint=run.checkpoints / "head.npz",
         title="head",
-        start=None if start is None else start.head,
+        start=begun,
+        length=way.length,
     )
-    bias = fitted.bias
+    kernel, bias = fitted.kernel * way.temperature, fitted.bias * way.temperature
     if start is not None and head.validation is not None:
-        bias = favour_new(fitted.kernel, bias, start.head, head.validation)
-    tail.get_layer(OUTPUT).set_weights([fitted.kernel, bias])
+        bias = favour_new(kernel, bias, start.head, head.validation)
+    tail.get_layer(OUTPUT).set_weights([kernel, bias])
     return fitted.history
 
 

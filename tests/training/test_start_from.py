@@ -16,7 +16,7 @@ from keras_flowers.commands import train as train_command
 from keras_flowers.errors import UserError
 from keras_flowers.inference.keras_insides import FEATURES, OUTPUT
 from keras_flowers.inference.metadata import Metadata, add_to_archive
-from keras_flowers.training import head, start_from, train
+from keras_flowers.training import head, run_files, start_from, train
 from keras_flowers.training.batches import CachedFeatures
 from keras_flowers.training.config import ResolvedConfig, TrainConfig, from_settings
 from keras_flowers.training.head import _begun
@@ -211,10 +211,13 @@ def test_kept_classes_answer_as_before_and_a_new_one_begins_at_its_photos() -> N
     means = 5 * random.normal(size=(4, 6)).astype(np.float32)
     kernel = matrix.T @ (0.1 * (matrix @ (means[:3] - whitening.centre).T))
     bias = random.normal(size=3).astype(np.float32)
-    start = whitening.fold(*_begun(kernel, bias, whitening, means))
+    start = whitening.fold(*_begun(kernel, bias, whitening, means, 1.0))
     np.testing.assert_allclose(start[0][:, :3], kernel, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(start[1][:3], bias, rtol=1e-3, atol=1e-3)
     assert (means @ start[0] + start[1]).argmax(axis=1).tolist() == [0, 1, 2, 3]
+    longer = whitening.fold(*_begun(kernel, bias, whitening, means, 2.0))
+    np.testing.assert_allclose(longer[0][:, :3], kernel, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(longer[0][:, 3], 2 * start[0][:, 3], rtol=1e-4)
 
 
 def head_with_a_timid_class(overlap: float) -> tuple[Any, Any, CachedFeatures]:
@@ -286,10 +289,55 @@ def test_head_that_goes_on_learns_gently_and_favours_new_classes(
     monkeypatch.setattr(head, "fit_head", fit_head)
     monkeypatch.setattr(train, "favour_new", favour)
     config = ResolvedConfig(TrainConfig(learning_rate=0.01), 320, 2)
-    both: Any = train._Head("photos", "validation")  # type: ignore[arg-type]
+    photos = CachedFeatures([np.ones((3, 2), np.float16)], np.arange(3))
+    both: Any = train._Head(photos, "validation")  # type: ignore[arg-type]
     train._fit_head(config, wider, both, run, start)
     assert wider.get_layer(OUTPUT).get_weights()[1].tolist() == [0.5, -0.5, -1]
     train._fit_head(config, wider, both._replace(validation=None), run, start)
     train._fit_head(config, wider, both, run, None)
     assert wider.get_layer(OUTPUT).get_weights()[1].tolist() == [0.5, -0.5, -3]
     assert asked == [(pytest.approx(0.003), False)] * 2 + [(0.01, True)]
+
+
+def tuned_as(run: Run, fine_tune: str | None) -> Run:
+    """The run with another model, that was made so."""
+    run.model_path.unlink()
+    provenance = {"fine_tune": fine_tune}
+    add_to_archive(run.model_path, Metadata(("rose", "daisy"), (320, 320), provenance))
+    return Run.at(run.folder)
+
+
+def test_new_class_upon_a_tuned_network_is_learned_from_calibrated_logits(
+    run: Run, network: Any
+) -> None:
+    rows = np.float16([[1, 0], [0, 1], [1, 1]])
+    photos = CachedFeatures([rows, rows + 1], np.array([0, 1, 2]))
+    config = TrainConfig(learning_rate=0.01)
+    start = start_from.Start(run, network, 2.0)
+    gentle = start.way(config, photos, 3, is_watched=True)
+    assert gentle.config.learning_rate == pytest.approx(0.003)
+    assert gentle.config.label_smoothing == config.label_smoothing
+    assert gentle[1:] == (photos, 1.0, 1.0)
+    start = start_from.Start(tuned_as(run, "block_6_project_BN"), network, 2.0)
+    assert start.way(config, photos, 2, is_watched=True)[1:] == (photos, 1.0, 1.0)  # none is new
+    way = start.way(config, photos, 3, is_watched=True)
+    assert (way.config.learning_rate, way.config.label_smoothing) == (0.01, 0)
+    assert way[1:] == (photos, 2.0, 2.0)
+    # Without validation photos, nothing else tells what the old classes would lose.
+    way = start.way(config, photos, 3, is_watched=False)
+    # Of an old class: what the head said of the whole photo. Of a new one: its label.
+    odds = np.exp((rows[:2].astype(float) @ [[1, 2], [3, 4]] + [0.5, -0.5]) / 2)
+    expected = np.zeros((3, 3))
+    expected[:2, :2] = odds / odds.sum(axis=1, keepdims=True)
+    expected[2, 2] = 1
+    assert way.train.targets is not None
+    assert len(way.train.targets) == 2
+    for targets in way.train.targets:
+        np.testing.assert_allclose(targets[:], expected, atol=1e-3)
+    assert way.train.views is photos.views
+
+
+def test_network_stays_tuned_however_often_a_training_goes_on_from_it(run: Run) -> None:
+    assert run_files._tuned_before(str(tuned_as(run, "all").folder)) == "all"
+    assert run_files._tuned_before(str(tuned_as(run, None).folder)) is None
+    assert run_files._tuned_before(None) is None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("tensorflow_datasets", reason="training needs the extra [train]")
 
 from keras_flowers.errors import UserError
-from keras_flowers.training import train
+from keras_flowers.training import start_from, train
 from keras_flowers.training.config import ResolvedConfig, TrainConfig
 from keras_flowers.training.run_directory import Run
 from keras_flowers.training.views import View
@@ -215,7 +217,7 @@ def test_every_option_about_weights_and_views_reaches_the_features(
     assert train._validation_features(splits, extractor) is None
 
 
-def test_head_is_fitted_with_its_settings_and_more_gently_where_it_goes_on(
+def test_head_is_fitted_with_its_settings_and_goes_on_in_the_way_of_its_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from keras_flowers.training import head as heads
@@ -223,10 +225,11 @@ def test_head_is_fitted_with_its_settings_and_more_gently_where_it_goes_on(
 
     set_: list[Any] = []
     layer = SimpleNamespace(set_weights=set_.append)
-    tail = SimpleNamespace(get_layer=lambda name: layer if name == models.OUTPUT else None)
+    layers = {models.OUTPUT: layer}
+    tail = SimpleNamespace(get_layer=layers.get, output_shape=(None, 3))
     monkeypatch.setattr(models, "split_at", lambda model, name: ("trunk", tail))
     asked: list[Any] = []
-    fitted = SimpleNamespace(kernel="kernel", bias="bias", history=[{"epoch": 1}])
+    fitted = SimpleNamespace(kernel=np.float32(6), bias=np.float32(2), history=[{"epoch": 1}])
     monkeypatch.setattr(heads, "fit_head", lambda *a, **b: asked.append((a, b)) or fitted)
     favoured: list[Any] = []
     monkeypatch.setattr(train, "favour_new", lambda *a: favoured.append(a) or "raised")
@@ -235,18 +238,24 @@ def test_head_is_fitted_with_its_settings_and_more_gently_where_it_goes_on(
     head = train._Head("train", "validation")  # type: ignore[arg-type]
     assert train._fit_head(config, "model", head, run, None) == [{"epoch": 1}]  # type: ignore[arg-type]
     options = {"checkpoint": tmp_path / "checkpoints" / "head.npz", "title": "head"}
-    assert asked == [((tail, "train", "validation", config.asked, 7), {**options, "start": None})]
-    assert (set_, favoured) == ([["kernel", "bias"]], [])
-    start: Any = SimpleNamespace(head=("their kernel", "their bias"))
+    options |= {"start": None, "length": 1.0}
+    assert asked == [((tail, "train", "validation", config.asked, 7), options)]
+    assert (set_, favoured) == ([[6, 2]], [])
+    theirs = np.float32(8), np.float32(4)
+    gentler = dataclasses.replace(config.asked, learning_rate=0.003)
+    way = start_from.Way(gentler, "kept", temperature=0.5, length=2.0)  # type: ignore[arg-type]
+    ways: list[Any] = []
+    start: Any = SimpleNamespace(head=theirs, way=lambda *a, **b: ways.append((a, b)) or way)
     train._fit_head(config, "model", head, run, start)  # type: ignore[arg-type]
-    (arguments, given) = asked[1]
-    assert arguments[3].learning_rate == pytest.approx(0.003)  # three tenths of it, the help says
-    assert given["start"] == ("their kernel", "their bias")
-    assert favoured == [("kernel", "bias", ("their kernel", "their bias"), "validation")]
-    assert set_[1] == ["kernel", "raised"]
+    assert ways == [((config.asked, "train", 3), {"is_watched": True})]
+    # What divides the logits while the head learns multiplies them again.
+    options |= {"start": (16, 8), "length": 2.0}
+    assert asked[1] == ((tail, "kept", "validation", gentler, 7), options)
+    assert favoured == [(3, 1, theirs, "validation")]
+    assert set_[1] == [3, "raised"]
     # Nothing tells then how readily new classes are to be named.
     train._fit_head(config, "model", head._replace(validation=None), run, start)  # type: ignore[arg-type]
-    assert (len(favoured), set_[2]) == (1, ["kernel", "bias"])
+    assert (len(favoured), set_[2]) == (1, [3, 1])
 
 
 def test_teachers_are_kept_from_the_photos_that_are_scored(
