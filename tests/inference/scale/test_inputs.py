@@ -76,6 +76,21 @@ def test_files_come_in_the_order_of_a_single_machine() -> None:
     assert not list(Path().glob(".*")), "the list of the parts lies in a file without a name"
 
 
+def test_photos_around_shards_are_all_there_once() -> None:
+    touch(*(f"{number}.jpg" for number in range(6)))
+    write_tar("A.tar", {"in_a.jpg": PHOTO})
+    write_tar("B.tar", {"in_b.jpg": PHOTO})
+    arguments = ["0.jpg", "A.tar", "1.jpg", "2.jpg", "3.jpg", "B.tar", "4.jpg", "5.jpg"]
+    assert names(arguments) == [
+        ["0.jpg"],  # a part that its shard ends early
+        ["A.tar#in_a.jpg"],
+        ["1.jpg", "2.jpg"],
+        ["3.jpg"],
+        ["B.tar#in_b.jpg"],
+        ["4.jpg", "5.jpg"],
+    ]
+
+
 def test_digest_tells_other_photos_apart() -> None:
     touch("b/1.jpg", "b/2.jpg")
     digests = [parts_of(["b"])[0], parts_of(["b/1.jpg", "b/2.jpg"])[0]]
