@@ -706,6 +706,7 @@ def test_camera_gives_a_row_for_what_it_sees(
     rows = rows_of(capsys.readouterr().out)
     assert [row["name"] for row in rows] == list(COLOURS)
     assert rows[0]["photo"] == rows[0]["date"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", rows[0]["date"])  # no parts of seconds
 
 
 def test_camera_draws_why_with_each_answer(

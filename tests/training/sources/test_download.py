@@ -204,6 +204,17 @@ def test_second_port_is_enough(
     assert [port for _, port in no_network] == [443, 80]
 
 
+def test_data_set_that_cannot_say_what_it_downloads_is_of_unknown_size() -> None:
+    class Builder:
+        @property
+        def url_infos(self) -> dict[str, Any]:
+            raise RuntimeError("of the user's own")
+
+    assert download._size(Builder()) == download._size(SimpleNamespace(url_infos=None)) == 0
+    known = SimpleNamespace(url_infos={"a": SimpleNamespace(size=7), "b": SimpleNamespace(size=4)})
+    assert download._size(known) == 11
+
+
 def test_download_shows_one_bar_of_its_own(
     served: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
