@@ -264,6 +264,6 @@ def test_ten_million_photos_cost_what_the_further_photos_took(
     assert re.search(r"2,000 and 10,000 photos at 224 pixels; measured on 2 cores \(a proc", text)
     lines = results.training_table({}).splitlines()
     assert lines[2:4] == [
-        "| 2,000 |  | 80 | 10.0 | 900 |  |",
-        "| 2,000 | `--engine ray` | 80 | 5.0 | 900 | 500, 0, 0, 510 |",
+        "| 2,000 |  | 50 | 80 | 10.0 | 900 |  |",
+        "| 2,000 | `--engine ray` | 50 | 80 | 5.0 | 900 | 500, 0, 0, 510 |",
     ]

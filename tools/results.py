@@ -324,6 +324,7 @@ def training_table(_: Mapping[str, Sequence[dict[str, Any]]]) -> str:
         [
             "photos",
             "engine",
+            "seconds by the clock",
             "core seconds",
             "of these for a view, ms",
             "memory of the command, MB",
@@ -337,6 +338,7 @@ def training_table(_: Mapping[str, Sequence[dict[str, Any]]]) -> str:
             cells = (
                 f"{one['photos']:,}",
                 name,
+                f"{ran['seconds']:.0f}",
                 f"{ran['core_seconds']:.0f}",
                 f"{1e3 * ran['feature_core_seconds'] / ran['feature_views']:.1f}",
                 f"{ran['memory'] / 1e6:.0f}",
