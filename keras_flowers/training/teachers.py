@@ -9,6 +9,7 @@ the views it knows. docs/recipe.md has the figures.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,10 +167,14 @@ def answers_to_pixels(
     """
     engines: list[PredictFn] = [engine_for(teacher.network)[0] for teacher in teachers]
 
+    @functools.lru_cache(maxsize=1)  # an epoch has one view
+    def answering_in(view: int) -> npt.NDArray[np.bool_]:
+        return who_answers(teachers, photos, view)
+
     def teach(
         pixels: npt.NDArray[Any], numbers: npt.NDArray[np.integer[Any]], view: int
     ) -> npt.NDArray[np.float32]:
-        answering = who_answers(teachers, photos, view)[:, numbers]
+        answering = answering_in(view)[:, numbers]
         # Each is asked about its own photos only.
         logits = np.zeros((len(pixels), len(photos.labels)), np.float32)
         for run, own in zip(engines, answering, strict=True):
