@@ -102,9 +102,9 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     def sync_playwright() -> Iterator[Any]:
         yield SimpleNamespace(chromium=SimpleNamespace(launch=launch))
 
-    module = ModuleType("playwright.sync_api")
-    module.Error = DriverError  # type: ignore[attr-defined]
-    module.sync_playwright = sync_playwright  # type: ignore[attr-defined]
+    module: Any = ModuleType("playwright.sync_api")
+    module.Error = DriverError
+    module.sync_playwright = sync_playwright
     monkeypatch.setitem(sys.modules, "playwright", ModuleType("playwright"))
     monkeypatch.setitem(sys.modules, "playwright.sync_api", module)
     return asked

@@ -117,7 +117,8 @@ def test_streamed_photos_have_a_view_for_each_epoch(monkeypatch: pytest.MonkeyPa
         return tf.data.Dataset.from_tensors((np.ones((2, 4, 5, 3), np.uint8), labels))
 
     monkeypatch.setattr(batches_module.data, "pixels", pixels)
-    plain = StreamedPhotos(Photos(), (4, 5), seed=2, views=EPOCHS)  # type: ignore[arg-type]
+    photos: Any = Photos()
+    plain = StreamedPhotos(photos, (4, 5), seed=2, views=EPOCHS)
     for _, labels, weights in plain.batches(8, 1, range(2, 4)):
         assert (labels.tolist(), weights.tolist()) == ([3, 1], [1.0, 1.0])
     assert [one["view"] for one in asked] == [View.field(2), View.random(3)]
@@ -129,14 +130,14 @@ def test_streamed_photos_have_a_view_for_each_epoch(monkeypatch: pytest.MonkeyPa
     def teach(pixels: np.ndarray, numbers: np.ndarray, view: int) -> np.ndarray:
         return pixels[:, 0, 0] * 7 + 10 * numbers[:, None] + 100 * view
 
-    taught = StreamedPhotos(Photos(), (4, 5), 2, EPOCHS, teach, "b")  # type: ignore[arg-type]
+    taught = StreamedPhotos(photos, (4, 5), 2, EPOCHS, teach, "b")
     ((_, answers, _),) = taught.batches(8, 1, range(1))
     assert answers.tolist() == [[7 + 100 * EPOCHS[0]] * 3, [17 + 100 * EPOCHS[0]] * 3]
     assert asked[-1]["mixup"] is True
     assert (plain.steps(3), plain.steps(5), plain.count()) == (4, 2, 10)
     assert plain.is_as_predicted() and taught.is_as_predicted()
     others = [
-        StreamedPhotos(Photos(), (4, 5), seed, views)  # type: ignore[arg-type]
+        StreamedPhotos(photos, (4, 5), seed, views)
         for seed, views in ((3, EPOCHS), (2, EPOCHS[:3]))
     ]
     assert len({one.checksum() for one in (plain, taught, *others)}) == 4

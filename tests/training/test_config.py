@@ -145,19 +145,22 @@ def test_defaults_are_those_of_the_published_results() -> None:
 def test_options_that_belong_to_others_are_refused_without_them() -> None:
     with pytest.raises(UserError, match="--teacher teaches fine-tuning; add --fine_tune LAYER"):
         TrainConfig(teacher=("run",))
-    for options in ({"label_map": ("a",)}, {"category_names": "n.json"}, {"strict": True}):
+    of_data: list[dict[str, Any]]
+    of_data = [{"label_map": ("a",)}, {"category_names": "n.json"}, {"strict": True}]
+    for options in of_data:
         with pytest.raises(UserError, match="--strict are about --data; add it"):
-            TrainConfig(**options)  # type: ignore[arg-type]
-        assert TrainConfig(data=("roses",), **options).data == ("roses",)  # type: ignore[arg-type]
+            TrainConfig(**options)
+        assert TrainConfig(data=("roses",), **options).data == ("roses",)
 
 
 def test_work_elsewhere_is_that_of_ray() -> None:
     with pytest.raises(UserError, match="^--engine: expected ray, got spark$"):
         TrainConfig(engine="spark")
-    for options in ({"ray_address": "a:1"}, {"worker_cores": 2}):
+    of_ray: list[dict[str, Any]] = [{"ray_address": "a:1"}, {"worker_cores": 2}]
+    for options in of_ray:
         with pytest.raises(UserError, match="--ray_address and --worker_cores are for --engine"):
-            TrainConfig(**options)  # type: ignore[arg-type]
-        assert TrainConfig(engine="ray", **options).engine == "ray"  # type: ignore[arg-type]
+            TrainConfig(**options)
+        assert TrainConfig(engine="ray", **options).engine == "ray"
 
 
 def test_who_does_the_work_is_not_kept(tmp_path: Path) -> None:

@@ -189,7 +189,8 @@ def test_features_come_by_content_with_the_labels_and_weights_of_now(
     assert found.labels.tolist() == [1, 2, 0]
     assert found.weights is not None and found.weights.tolist() == [1, 2, 3]
     assert caplog.messages == ["train: 2 x 3 cached features are used"]
-    assert extractor.features(Stored("a", "c"), [View.FULL]).weights is None  # type: ignore[arg-type]
+    unweighted: Any = Stored("a", "c")
+    assert extractor.features(unweighted, [View.FULL]).weights is None
 
 
 def test_only_what_is_missing_is_run_view_by_view_where_photos_are_mixed(

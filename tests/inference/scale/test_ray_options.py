@@ -89,11 +89,11 @@ class FakeRay:
 
 @pytest.fixture
 def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRay]:
-    fake = FakeRay()
+    fake: Any = FakeRay()
     for name in SETTINGS:
         monkeypatch.setenv(name, "")  # so that it is as before when the test is done
         monkeypatch.delenv(name)
-    monkeypatch.setitem(sys.modules, "ray", fake)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "ray", fake)
     yield fake
 
 
@@ -209,7 +209,8 @@ class _Finder:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         from importlib.machinery import ModuleSpec
 
-        return ModuleSpec(name, self) if name == "ray" else None  # type: ignore[arg-type]
+        loader: Any = self
+        return ModuleSpec(name, loader) if name == "ray" else None
 
     def create_module(self, spec: Any) -> Any:
         from types import ModuleType
