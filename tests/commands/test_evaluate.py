@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,13 @@ import pytest
 from keras_flowers.commands import evaluate
 from keras_flowers.inference.doubt import Doubt, Thresholds
 from keras_flowers.training import metrics
-from keras_flowers.training.answers import OtherPhotos
+from keras_flowers.training.answers import (
+    SHARES,
+    AnswerCounts,
+    CoveragePoint,
+    OtherPhotos,
+    Separation,
+)
 from keras_flowers.training.evaluate import Evaluation
 from keras_flowers.training.sources.source import Subject
 
@@ -49,7 +56,7 @@ def evaluation_of(
     }
     return Evaluation(
         scores=metrics.score(answers, classes, sources),
-        confusion_matrix=metrics.confusion_matrix(answers, classes, 3),
+        confusion_matrix=metrics.confusion_matrix(answers, classes, answers.shape[1]),
         probabilities=answers,
         classes=classes,
         sources=sources,
@@ -270,3 +277,75 @@ def test_help_names_the_command_and_no_types(capsys: pytest.CaptureFixture[str])
     text = capsys.readouterr().out
     assert text.startswith("usage: keras-flowers evaluate ")
     assert "python -m" not in text
+
+
+def test_answers_are_a_table_with_what_is_judged_of_groups(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kinds = ("of its classes", "other flowers of a kind", "no flower")
+    rows = [
+        AnswerCounts(kinds[0], 8, 4, 1, 1, 0, 1, 0, 0, 1),
+        AnswerCounts(kinds[1], 7, 0, 1, 0, 1, 1, 2, 1, 1),
+        AnswerCounts(kinds[2], 3, 0, 0, 0, 0, 0, 0, 0, 3),
+    ]
+    others = dict(zip(kinds[1:], (0.25, 0.125), strict=True))
+    shown: Any = SimpleNamespace(
+        answers=rows,
+        separations=[Separation(kinds[1], 0.98765, 0.1234)],
+        coverage=[CoveragePoint(0.0, share, 1 - share / 4, others) for share in SHARES],
+    )
+    evaluate._print_answers(shown)
+    assert capsys.readouterr().out.splitlines() == [
+        "",
+        "what it says, in per cent of the photos of a kind",
+        "  photos   right name  wrong name  perhaps  group  none of them",
+        "       8         50.0        12.5     12.5   12.5          12.5  of its classes",
+        "       7          0.0        14.3     14.3   57.1          14.3  other flowers...",
+        "       3          0.0         0.0      0.0    0.0         100.0  no flower",
+        "  groups, of its classes: 1 of 1 right",
+        "  groups, other flowers of a kind: 1 of 3 right; of 1 nobody says",
+        "  right names against other flowers of: AUROC 0.988, 12.3% named at 90% kept",
+        "",
+        "where only the surest answers are taken",
+        "  share taken  named right  other flowers of, too  no flower, too",
+        *(
+            f"  {share:>11}  {right:>11}                  25.0%           12.5%"
+            for share, right in (
+                ("100.0%", "75.0%"),
+                ("95.0%", "76.2%"),
+                ("90.0%", "77.5%"),
+                ("80.0%", "80.0%"),
+                ("70.0%", "82.5%"),
+                ("50.0%", "87.5%"),
+            )
+        ),
+    ]
+
+
+def test_lists_in_the_terminal_end_after_ten(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tuple(f"flower {number:02}" for number in range(12))
+    classes = np.arange(12)
+    # Each is taken for the next one, but for the last.
+    answers = np.eye(12, dtype=np.float32)[np.minimum(classes + 1, 11)]
+    beds = tuple(f"bed {number:02}" for number in range(12))
+    evaluation = evaluation_of(answers, classes, beds, labels=labels)
+    monkeypatch.setattr(evaluate, "evaluate_model", lambda *_, **__: evaluation)
+    evaluate.main(["x"])
+    lines = capsys.readouterr().out.splitlines()
+    first = lines.index("sources with the most photos, of 12")
+    assert [line.rpartition("  ")[2] for line in lines[first + 2 : first + 13]] == [
+        *beds[:10],
+        "",
+    ]
+    first = lines.index("classes with the lowest accuracy")
+    assert lines[first + 1 : first + 12] == [
+        *(f"    0.0%  0 of 1  {name}" for name in labels[:10]),
+        "",
+    ]
+    first = lines.index("most confused")
+    assert lines[first + 1 :] == [
+        f"    1  true {one}, predicted {other}"
+        for one, other in zip(labels[:10], labels[1:11], strict=True)
+    ]

@@ -296,6 +296,8 @@ def test_similar_photos_stand_in_rows_with_what_is_said_of_them() -> None:
     figure = chart.draw_similar(photo, [photo] * 4 + [None], captions)
     assert len(figure.axes) == 6
     assert [text.get_text() for text in figure.texts] == ["the photo", *captions]
+    with pytest.raises(ValueError, match="is longer than argument 1"):
+        chart.draw_similar(photo, [photo] * 4, captions)
     assert len({round(axes.get_position().y0, 3) for axes in figure.axes}) == 2
 
 
@@ -697,3 +699,39 @@ def test_matrix_is_drawn_in_squares_with_small_names_beside_it() -> None:
     for label, said in ((axes.xaxis.label, "predicted"), (axes.yaxis.label, "true")):
         assert (label.get_text(), label.get_size(), label.get_color()) == (said, 11, FAINT)
     assert scale.yaxis.get_major_formatter()(0.5) == "50%"
+
+
+def test_pictures_stand_alone_on_white_and_are_not_smoothed() -> None:
+    places = {name: np.eye(3) for name in ("sunflower", "gazania")}
+    figures = [
+        chart.draw_prediction(photo(), SUNFLOWER),
+        chart.draw_evidence(photo(), SUNFLOWER, places, exact=True),
+        chart.draw_similar(photo(), [photo(), None], ["a", "b"]),
+    ]
+    for figure in figures:
+        assert figure.get_facecolor() == (1, 1, 1, 1)
+        assert not any(axes.axison for axes in figure.axes)
+        images = [image for axes in figure.axes for image in axes.images]
+        assert {image.get_interpolation() for image in images} == {"none"}
+    # Squares are as wide as their place; similar photos keep their shape, and stand on the caption.
+    for figure in figures[:2]:
+        assert {axes.get_aspect() for axes in figure.axes if axes.images} == {"auto"}
+    assert [axes.get_anchor() for axes in figures[2].axes] == ["SW", "SW", "C"]
+    assert figures[1].axes[-1].images[0].get_array().shape == (1, 41, 4)
+    bars = figures[0].axes[1]
+    aligned = {(text.get_ha(), text.get_va(), text.get_color()) for text in bars.texts}
+    assert aligned == {("right", "center", INK)}
+    assert [text.get_weight() for text in bars.texts] == ["bold"] * 2 + ["normal"] * 4
+
+
+@pytest.mark.parametrize("ending", ["pdf", "svg"])
+def test_same_chart_is_the_same_file_of_ours_without_a_date(
+    tmp_path: Path, small_figure: Figure, ending: str
+) -> None:
+    paths = [tmp_path / f"{number}.{ending}" for number in range(2)]
+    for path in paths:
+        with matplotlib.rc_context({"svg.hashsalt": "x"}):
+            chart.save(small_figure, path)
+    content = paths[0].read_bytes()
+    assert b"keras_flowers" in content
+    assert not any(word in content for word in (b"CreationDate", b"<dc:date>", b"Producer"))

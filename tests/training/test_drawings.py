@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_flowers.training.drawings import EACH, draw_pictures
 
@@ -52,3 +55,17 @@ def test_drawn_flowers_are_what_they_were(seed: int) -> None:
     assert {one.size for one in pictures} == {(0, (158, 161), (187, 141))[seed]}
     found = np.array([seen(np.asarray(one, float)) for one in pictures])
     np.testing.assert_allclose(found, numbers(FLOWERS[seed - 1]), atol=1)
+
+
+def test_photo_for_a_first_prediction_is_a_file_of_its_own(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow_datasets", reason="drawn flowers need the extra [train]")
+    from keras_flowers.training.synthetic import CLASSES, COUNTS, draw_flower, write_photo
+
+    path = write_photo(tmp_path)
+    assert path == tmp_path / "photo.jpg"
+    shown = np.asarray(Image.open(path), float)
+    # A daisy in blue, and none of those that are learned or tested on.
+    assert CLASSES[3][0] == "blue daisy"
+    drawn = np.asarray(draw_flower(3, seed=(3, 0)), float)
+    assert np.abs(shown - drawn).mean() < 8
+    assert list(COUNTS) == ["train", "validation", "test"]

@@ -117,6 +117,14 @@ def test_more_or_fewer_rows_than_promised_are_refused(given: tuple[int, ...]) ->
         list(features._regrouped(batches(*given), [2, 4, 1]))
 
 
+def test_no_piece_is_written_that_is_too_short() -> None:
+    pieces: list[int] = []
+    with pytest.raises(UserError, match="has 3 photos but promised 7"):
+        for _, labels in features._regrouped(batches(3), [2, 4, 1]):
+            pieces.append(len(labels))  # noqa: PERF401  # what came before the refusal
+    assert pieces == [2]
+
+
 def test_features_that_are_no_numbers_are_refused(
     trunk: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ pytest.importorskip("tensorflow_datasets", reason="a report needs the extra [tra
 from keras_flowers.errors import UserError
 from keras_flowers.inference.similar import SimilarPhoto
 from keras_flowers.training import metrics
+from keras_flowers.training.config import cache_folder
 from keras_flowers.training.report import findings
 from keras_flowers.training.report.findings import ConfusedPair, find_pairs
 from keras_flowers.training.run_directory import Run
@@ -190,8 +191,10 @@ def test_photos_are_checked_where_they_are_each_with_its_map(
     for name in ("a", "b"):
         (tmp_path / name).write_text(f"their {name},our {name}\n")
     looked: list[Any] = []
+    cached: str | None = str(tmp_path / "cache")
 
     def check(source: Any, **options: Any) -> Any:
+        assert options["cache_dir"] == cache_folder(cached)
         looked.append((source, options["image_size"], options["features"], options["label_map"]))
         if source[0] == "bad":
             raise UserError("no photos")
@@ -205,7 +208,7 @@ def test_photos_are_checked_where_they_are_each_with_its_map(
         "open_source",
         lambda one, data_dir, category_names: (one, data_dir, category_names),
     )
-    monkeypatch.setattr(findings, "base_features", lambda *given: given[:2])
+    monkeypatch.setattr(findings, "base_features", lambda *given: given)
     run: Any = SimpleNamespace(
         settings={
             "data": ["x", "gone", "bad"],
@@ -213,14 +216,14 @@ def test_photos_are_checked_where_they_are_each_with_its_map(
             "base": "MobileNetV2",
             "data_dir": "D",
             "category_names": "N",
-            "cache_dir": str(tmp_path),
+            "cache_dir": cached,
         }
     )
     metadata = SimpleNamespace(provenance={"dataset": "drawn + other"})
     classifier: Any = SimpleNamespace(metadata=metadata, image_size=(96, 64))
     with caplog.at_level("INFO"):
         assert findings._checks(run, classifier, (), (), None, quick=False) == ["x"]
-    base = ("MobileNetV2", 96)
+    base = ("MobileNetV2", 96, tmp_path / "cache")
     assert looked == [(("x", "D", "N"), 96, base, "a"), (("bad", "D", "N"), 96, base, "a")]
     assert caplog.messages == [
         "gone is not here: the report says nothing of its photos",
@@ -231,6 +234,7 @@ def test_photos_are_checked_where_they_are_each_with_its_map(
     assert findings._checks(run, classifier, ("y", "z"), one_map, "E", quick=True) == ["y", "z"]
     assert looked == [(("y", "E", None), 96, None, "b"), (("z", "E", None), 96, None, "b")]
     looked.clear()
+    cached = None  # without a run, where training keeps it
     findings._checks(None, classifier, (), (), None, quick=False)
     assert looked == [(("tfds:drawn", None, None), 96, None, None)]
 

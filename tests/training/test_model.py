@@ -49,6 +49,7 @@ def test_only_the_head_is_trainable_at_first_and_only_the_base_when_tuned(
 
 
 def test_input_and_output_have_the_promised_shapes_and_names(model: keras.Model) -> None:
+    assert model.name == "flowers"
     assert (model.input_shape, model.output_shape) == ((None, SIZE, SIZE, 3), (None, CLASSES))
     assert model.inputs[0].name == "pixels"
     answers = np.asarray(model(PIXELS.astype(np.float32)))

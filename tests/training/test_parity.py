@@ -126,6 +126,15 @@ WITH_HOLES.putalpha(drawing(90, 70, seed=1).convert("L"))
         pytest.param(
             encode(drawing(90, 70).quantize(200), "PNG", transparency=2), id="200 colours, 1 clear"
         ),
+        # Hardly there at all, but more than TensorFlow's word for "opaque" of so few bits.
+        pytest.param(
+            encode(drawing(90, 70).quantize(4), "PNG", transparency=bytes([6] * 4)),
+            id="4 colours, nearly clear",
+        ),
+        pytest.param(
+            encode(drawing(90, 70).quantize(16), "PNG", transparency=bytes([20] * 16)),
+            id="16 colours, nearly clear",
+        ),
         pytest.param(encode(WITH_HOLES, "PNG"), id="PNG with transparency"),
         pytest.param(encode(WITH_HOLES.convert("LA"), "PNG"), id="grey PNG with transparency"),
         pytest.param(

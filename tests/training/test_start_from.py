@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -235,10 +236,18 @@ def head_with_a_timid_class(overlap: float) -> tuple[Any, Any, CachedFeatures]:
     return (kernel, bias), start, CachedFeatures([rows.astype(np.float16)], labels)
 
 
-def test_new_class_is_named_as_readily_as_validation_asks_for() -> None:
+def test_new_class_is_named_as_readily_as_validation_asks_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     (kernel, bias), start, photos = head_with_a_timid_class(0)
     rows, labels = photos.views[0][:].astype(np.float32), photos.labels
-    raised = favour_new(kernel, bias, start, photos)
+    with caplog.at_level("INFO"):
+        raised = favour_new(kernel, bias, start, photos)
+    (said,) = caplog.messages
+    times = re.fullmatch(
+        r"new classes are named (\d+\.\d) times as readily, as validation asks for", said
+    )
+    assert times is not None and float(times[1]) > 1
     assert raised.dtype == np.float32
     assert raised[:2].tolist() == bias[:2].tolist()
     before, after = ((rows @ kernel + one).argmax(axis=1) == labels for one in (bias, raised))

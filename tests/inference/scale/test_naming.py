@@ -6,6 +6,7 @@ import dataclasses
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bad_photos import encode
@@ -88,6 +89,25 @@ def test_all_parts_are_read_by_the_same_threads(
     assert len(readers) == 80
     assert len(set(readers)) <= job.cores
     assert threading.current_thread() not in readers
+
+
+def test_with_care_one_photo_is_read_after_the_other(
+    colour_model: Path, colour_photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    predict = naming.predict_photos
+
+    def noted(*given: Any, **options: Any) -> Any:
+        asked.append(options)
+        return predict(*given, **options)
+
+    monkeypatch.setattr(naming, "predict_photos", noted)
+    name = start_naming(dataclasses.replace(job_for(colour_model, None), cores=3))
+    part = part_of(colour_photos / "cyan.png")
+    assert name(part, True).equals(name(part, False))
+    careful, usual = asked
+    assert (careful["workers"], careful["threads"]) == (1, None)
+    assert (usual["workers"], usual["threads"]._max_workers) == (3, 3)
 
 
 def test_name_that_is_no_text_is_written_as_text(colour_model: Path) -> None:

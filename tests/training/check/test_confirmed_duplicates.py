@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 pytest.importorskip("tensorflow_datasets", reason="the check needs the extra [train]")
 
+from keras_flowers.errors import UserError
 from keras_flowers.training.check import duplicates
 from keras_flowers.training.check.duplicates import (
     DuplicateGroup,
@@ -88,6 +89,28 @@ def test_details_are_those_of_the_same_picture_mirrored_or_smaller() -> None:
     assert duplicates._details(lambda: b"no photo") is None
     plain = details(Image.new("RGB", (50, 50), "red"))
     assert not plain.any()  # not divided by nothing
+
+
+def test_photo_is_decoded_just_large_enough_for_its_details(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+
+    def read(data: bytes, size: tuple[int, int]) -> Image.Image:
+        asked.append((data, size))
+        return Image.new("RGB", size)
+
+    monkeypatch.setattr(duplicates, "read_photo", read)
+    assert duplicates._details(lambda: b"photo") is not None
+    assert asked == [(b"photo", (64, 64))]  # four pixels for each of 16, so that none is mixed
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), UserError("no photo")])
+def test_photo_that_cannot_be_read_any_more_has_no_details(error: Exception) -> None:
+    def read() -> bytes:
+        raise error
+
+    assert duplicates._details(read) is None
 
 
 def test_least_correlation_is_included() -> None:
