@@ -282,7 +282,7 @@ def test_help_names_the_command_and_no_types(capsys: pytest.CaptureFixture[str])
 def test_answers_are_a_table_with_what_is_judged_of_groups(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    kinds = ("of its classes", "other flowers of a kind", "no flower")
+    kinds = ("of its classes", "other flowers of a kind", "a stick or a label")
     rows = [
         AnswerCounts(kinds[0], 8, 4, 1, 1, 0, 1, 0, 0, 1),
         AnswerCounts(kinds[1], 7, 0, 1, 0, 1, 1, 2, 1, 1),
@@ -301,15 +301,15 @@ def test_answers_are_a_table_with_what_is_judged_of_groups(
         "  photos   right name  wrong name  perhaps  group  none of them",
         "       8         50.0        12.5     12.5   12.5          12.5  of its classes",
         "       7          0.0        14.3     14.3   57.1          14.3  other flowers...",
-        "       3          0.0         0.0      0.0    0.0         100.0  no flower",
+        "       3          0.0         0.0      0.0    0.0         100.0  a stick or a label",
         "  groups, of its classes: 1 of 1 right",
         "  groups, other flowers of a kind: 1 of 3 right; of 1 nobody says",
         "  right names against other flowers of: AUROC 0.988, 12.3% named at 90% kept",
         "",
         "where only the surest answers are taken",
-        "  share taken  named right  other flowers of, too  no flower, too",
+        "  share taken  named right  other flowers of, too  a stick or a lab, too",
         *(
-            f"  {share:>11}  {right:>11}                  25.0%           12.5%"
+            f"  {share:>11}  {right:>11}                  25.0%                  12.5%"
             for share, right in (
                 ("100.0%", "75.0%"),
                 ("95.0%", "76.2%"),
@@ -329,7 +329,9 @@ def test_lists_in_the_terminal_end_after_ten(
     classes = np.arange(12)
     # Each is taken for the next one, but for the last.
     answers = np.eye(12, dtype=np.float32)[np.minimum(classes + 1, 11)]
-    beds = tuple(f"bed {number:02}" for number in range(12))
+    # As long as a line has room for.
+    beds = tuple(f"{number:02} is the number of this bed." for number in range(12))
+    assert len(beds[0]) == 29
     evaluation = evaluation_of(answers, classes, beds, labels=labels)
     monkeypatch.setattr(evaluate, "evaluate_model", lambda *_, **__: evaluation)
     evaluate.main(["x"])

@@ -351,6 +351,30 @@ def test_unreadable_photo_is_a_user_error(colour_model: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "are_right"),
+    [
+        ([0.6, 0.4, -0.009], True),  # a quantised model rounds
+        ([0.6, 0.41, -0.011], False),
+        ([0.5, 0.5, 0.49], True),
+        ([0.5, 0.5, 0.51], False),
+        ([0.3, 0.2, 0.01], True),
+        ([0.3, 0.19, 0.0], False),
+    ],
+)
+def test_probabilities_may_be_rounded_and_no_more(values: list[float], are_right: bool) -> None:
+    model = Classifier(METADATA, (1, 1), lambda pixels: np.array([values], np.float32))
+    pixels = np.zeros((1, 1, 1, 3), np.uint8)
+    if are_right:
+        assert model.predict_pixels(pixels)[0].probabilities.tolist() == pytest.approx(values)
+        return
+    said = (
+        f"{min(values):.3g} to {max(values):.3g} and add up to {np.float32(sum(values)):.3g}, not"
+    )
+    with pytest.raises(UserError, match=f"for a photo they are {said} to 1; export it again"):
+        model.predict_pixels(pixels)
+
+
+@pytest.mark.parametrize(
     "values",
     [[0.2, 3.0, -1.0], [np.nan] * 3, [5.0, 5.0, 5.0], [0.0, 0.0, 0.0], [np.inf, 0.0, 0.0]],
 )

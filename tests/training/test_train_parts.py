@@ -313,3 +313,153 @@ def test_features_are_kept_for_the_run_that_asks(
     assert options == {"seed": 5, "folder": folder, "run": tmp_path.name, "crew": None}
     assert by_ray["run"] == "mine"
     assert callable(by_ray["crew"])  # Ray is started at the first feature that is not cached
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Each step of a training as it is taken, with all that it is given; none does anything."""
+    import tensorflow as tf
+
+    from keras_flowers.training import model as models
+
+    taken: list[Any] = []
+
+    def stand_in(place: Any, name: str, answer: Any) -> None:
+        def step(*given: Any) -> Any:
+            taken.append((name, *given))
+            return answer(*given) if callable(answer) else answer
+
+        monkeypatch.setattr(place, name, step)
+
+    stand_in(tf.config.experimental, "enable_op_determinism", None)
+    stand_in(models, "split_at", lambda model, layer: (f"trunk of {model} at {layer}", None))
+    stand_in(train, "_resolve", lambda config, *_: ResolvedConfig(config, 96, 7))
+    stand_in(train, "_load_teachers", ["teacher"])
+    stand_in(train, "_build", "model")
+    stand_in(train, "_features", SimpleNamespace(validation="features of validation"))
+    stand_in(train, "_fit_head", [{"epoch": 1}, {"epoch": 2}])
+    stand_in(train, "_fine_tune", [{"epoch": 1, "loss": 0.5}])
+    stand_in(train, "_validation_features", "tuned features of validation")
+    stand_in(train, "_calibrate", 0.75)
+    stand_in(train, "_score", {"test": "scores"})
+    stand_in(train, "add_doubt", ("model with doubt", "doubt"))
+    stand_in(train, "write_run", None)
+    stand_in(train, "_tell_of_cache", None)
+    clock = iter((100.0, 160.5))
+    monkeypatch.setattr(train.time, "monotonic", lambda: next(clock))
+    return taken
+
+
+class Extractor:
+    """Of what network, and whether its features are still kept."""
+
+    def __init__(self, trunk: str) -> None:
+        self.trunk, self.is_kept = trunk, True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Extractor) and self.trunk == other.trunk
+
+    def forget(self) -> None:
+        self.is_kept = False
+
+
+TRUNK = Extractor("trunk of model at features")
+
+
+def test_training_takes_its_steps_in_their_order(
+    steps: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = ("aster", "rose")
+    splits: Any = SimpleNamespace(
+        train=SimpleNamespace(split="train", count=12, labels=labels), validation="validation"
+    )
+    monkeypatch.setattr(train, "open_splits", lambda *given: splits)
+    config, run = TrainConfig(cache_dir=str(tmp_path)), Run.at(tmp_path / "run")
+    made: Any = Extractor
+    result = train._train(config, run, None, made)
+    resolved = ResolvedConfig(config, 96, 7)
+    head = SimpleNamespace(validation="features of validation")
+    assert steps == [
+        ("enable_op_determinism",),
+        ("_resolve", config, splits, None),
+        ("_load_teachers", resolved, splits),
+        ("_build", resolved, splits, None),
+        ("split_at", "model", "features"),
+        ("_features", resolved, splits, TRUNK),
+        ("_fit_head", resolved, "model", head, run, None),
+        ("_calibrate", config, "model", "features of validation"),
+        ("_score", splits, "model", "features of validation", TRUNK),
+        ("add_doubt", config, splits, "model", TRUNK, run),
+        ("write_run", result, "model with doubt", splits, [{"epoch": 1}, {"epoch": 2}]),
+        ("_tell_of_cache", tmp_path / "features"),
+    ]
+    assert (result.run, result.config, result.scores) == (run, resolved, {"test": "scores"})
+    assert (result.temperature, result.doubt, result.seconds) == (0.75, "doubt", 60.5)
+    assert result.trained_on == {"split": "train", "photos": 12}
+
+
+def test_tuning_comes_behind_the_head_and_its_features_are_not_kept(
+    steps: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits: Any = SimpleNamespace(
+        train=SimpleNamespace(split="train", count=12, labels=()), validation="validation"
+    )
+    monkeypatch.setattr(train, "open_splits", lambda *given: splits)
+    config = TrainConfig(fine_tune="all", cache_dir=str(tmp_path))
+    run, extractors = Run.at(tmp_path), []
+
+    def extractor_of(trunk: Any) -> Any:
+        extractors.append(Extractor(trunk))
+        return extractors[-1]
+
+    train._train(config, run, None, extractor_of)
+    names = [name for name, *_ in steps]
+    assert names[6:10] == ["_fit_head", "_fine_tune", "split_at", "_validation_features"]
+    resolved = ResolvedConfig(config, 96, 7)
+    assert steps[7][1:] == (resolved, splits, "model", ["teacher"], extractor_of, run)
+    assert steps[10] == ("_calibrate", config, "model", "tuned features of validation")
+    # One history, its epochs counted on.
+    history = [{"epoch": 1}, {"epoch": 2}, {"epoch": 3, "loss": 0.5}]
+    assert next(step for step in steps if step[0] == "write_run")[-1] == history
+    first, second = extractors
+    assert steps[9] == ("_validation_features", splits, second)
+    assert (first.is_kept, second.is_kept) == (True, False)
+
+
+@pytest.mark.parametrize("keeps_head", [True, False])
+def test_start_has_the_temperature_and_the_head_where_nothing_else_says_so(
+    steps: list[Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    keeps_head: bool,
+) -> None:
+    splits: Any = SimpleNamespace(
+        train=SimpleNamespace(split="all", count=1, labels="ab"), validation=None
+    )
+    asked: list[Any] = []
+    start: Any = SimpleNamespace(
+        run=Run.at(tmp_path / "first"),
+        temperature=0.625,
+        keeps_head=lambda *given: asked.append(given) or keeps_head,
+    )
+    monkeypatch.setattr(train, "open_splits", lambda *given: asked.append(given) or splits)
+    monkeypatch.setattr(train, "load_start", lambda *given: asked.append(given) or start)
+    config, begun = TrainConfig(cache_dir=str(tmp_path)), Run.at(tmp_path / "begun")
+    made: Any = Extractor
+    with caplog.at_level("INFO"):
+        train._train(config, Run.at(tmp_path), begun, made)
+    warm = dataclasses.replace(config, temperature=0.625)
+    assert asked == [(config, begun), (begun, splits), (warm, "ab")]
+    assert caplog.messages == [
+        f"no photos to choose on: the temperature is that of {tmp_path / 'first'}"
+    ]
+    assert steps[1] == ("_resolve", warm, splits, start)
+    assert [name for name, *_ in steps].count("_fit_head") == (0 if keeps_head else 1)
+    validation = None if keeps_head else "features of validation"
+    assert ("_calibrate", warm, "model", validation) in steps
+    steps.clear()
+    monkeypatch.setattr(train.time, "monotonic", lambda: 0.0)
+    given = TrainConfig(temperature=0.5, cache_dir=str(tmp_path))
+    train._train(given, Run.at(tmp_path), begun, made)
+    assert steps[1][1] == given  # what is asked for stays
