@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("tensorflow_datasets", reason="a report needs the extra [train]")
 
 from keras_flowers.errors import UserError
+from keras_flowers.inference.chart import fullest
 from keras_flowers.inference.similar import SimilarPhoto
 from keras_flowers.training import metrics
 from keras_flowers.training.config import cache_folder
@@ -96,6 +98,37 @@ def test_mistakes_come_by_their_confidence_and_gone_photos_are_told_of(
     assert drawn == [] and found[0].pictures == () and set(contents) == {2, 3}
     monkeypatch.setattr(findings, "MISTAKES", 1)
     assert [one.row for one in findings._mistakes(classifier, asked, with_photos=False)[0]] == [3]
+
+
+def test_mistake_is_drawn_with_what_its_places_say_for_both_names_on_one_scale(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+
+    def read(data: bytes, size: tuple[int, int]) -> Image.Image:
+        asked.append((data, size))
+        return Image.new("RGB", (896, 448), "red")
+
+    def places(photo: Image.Image, said: Any, limit: float, side: int) -> Image.Image:
+        asked.append((photo.size, said.tolist(), limit, side))
+        return Image.new("RGB", (8, 4), "blue")
+
+    pictures: list[Any] = []
+    monkeypatch.setattr(findings, "read_photo", read)
+    monkeypatch.setattr(findings, "draw_places", places)
+    monkeypatch.setattr(
+        findings, "as_data", lambda picture, *given: pictures.append((picture.size, given)) or "x"
+    )
+    of = {"crocus": np.float64([[1, 3]]), "aster": np.float64([[-5, 0]])}
+    evidence: Any = SimpleNamespace(of=of.__getitem__)
+    assert findings._draw_mistake(evidence, b"photo", ["crocus", "aster"]) == ("x",) * 3
+    limit = fullest([[1, 3], [-5, 0]])
+    assert asked == [
+        (b"photo", (224, 224)),
+        ((224, 112), [[1, 3]], limit, 224),
+        ((224, 112), [[-5, 0]], limit, 224),
+    ]
+    assert pictures == [((224, 112), (80,)), ((8, 4), (80,)), ((8, 4), (80,))]
 
 
 @pytest.fixture

@@ -463,3 +463,94 @@ def test_start_has_the_temperature_and_the_head_where_nothing_else_says_so(
     given = TrainConfig(temperature=0.5, cache_dir=str(tmp_path))
     train._train(given, Run.at(tmp_path), begun, made)
     assert steps[1][1] == given  # what is asked for stays
+
+
+def test_network_is_built_for_its_classes_or_is_that_of_the_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from keras_flowers.training import model as models
+
+    asked: list[Any] = []
+
+    def record(place: Any, name: str, answer: Any) -> None:
+        def call(*given: Any, **options: Any) -> Any:
+            asked.append((name, *given, *options.items()))
+            return answer
+
+        monkeypatch.setattr(place, name, call)
+
+    record(models, "build_model", "new model")
+    record(models, "split_at", None)
+    record(train, "refuse_learned", None)
+    record(train, "_tuned_base", None)
+    splits: Any = SimpleNamespace(
+        train=SimpleNamespace(labels="abc", count=12, dataset="beds", split="train")
+    )
+
+    def build(start: Any = None, **settings: Any) -> Any:
+        asked.clear()
+        config = TrainConfig(base="MobileNet", seed=7, **settings)
+        return train._build(ResolvedConfig(config, 96, 5), splits, start)
+
+    with caplog.at_level("INFO"):
+        assert build() == "new model"
+    assert asked == [("_tuned_base", "MobileNet"), ("build_model", "MobileNet", 96, 3, ("seed", 7))]
+    assert caplog.messages == [
+        "MobileNet at 96 x 96 pixels, frozen; 12 photos of beds train, 3 classes",
+    ]
+    # A layer that there is not is found before the features are computed.
+    build(fine_tune="block_6")
+    assert asked[-1] == ("split_at", "new model", "block_6")
+    build(fine_tune="all")
+    assert "split_at" not in {name for name, *_ in asked}
+    # What a base has learned from must not be scored.
+    record(train, "_tuned_base", "its run")
+    build()
+    assert asked[1] == ("refuse_learned", "its run", splits)
+    start: Any = SimpleNamespace(with_classes=lambda *given: asked.append(given) or "old model")
+    assert build(start) == "old model"
+    assert asked == [(3, 7)]
+
+
+def test_scores_are_of_what_was_not_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    from keras_flowers.training import fit, metrics
+    from keras_flowers.training import model as models
+
+    monkeypatch.setattr(models, "split_at", lambda model, layer: (None, f"{model} from {layer}"))
+    monkeypatch.setattr(fit, "predict_all", lambda tail, rows: (tail, rows))
+    monkeypatch.setattr(metrics, "score", lambda *answers: answers)
+    test, validation = (SimpleNamespace(split=split) for split in ("test[:9]", "mine"))
+    splits: Any = SimpleNamespace(test=test, validation=validation)
+    extractor: Any = SimpleNamespace(features=lambda photos, views: (photos.split, views))
+    model: Any = "model"
+    of_test = ("model from features", ("test[:9]", [View.FULL]))
+    found: Any = train._score(splits, model, "rows", extractor)
+    assert found == {"mine": ("model from features", "rows"), "test[:9]": of_test}
+    assert train._score(splits, model, None, extractor) == {"test[:9]": of_test}
+    splits.validation = None
+    assert train._score(splits, model, None, extractor) == {"test[:9]": of_test}
+
+
+def test_temperature_is_the_one_asked_for_or_that_of_the_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from keras_flowers.training import fit, metrics
+    from keras_flowers.training import model as models
+
+    applied: list[Any] = []
+    monkeypatch.setattr(models, "split_at", lambda model, layer: (None, f"{model} from {layer}"))
+    monkeypatch.setattr(models, "apply_temperature", lambda *given: applied.append(given))
+    monkeypatch.setattr(fit, "predict_all", lambda tail, rows: (tail, rows))
+    monkeypatch.setattr(
+        metrics,
+        "fit_temperature",
+        lambda *answers: SimpleNamespace(
+            temperature=0.625 if answers == ("model from features", "rows") else None
+        ),
+    )
+    model: Any = "model"
+    rows: Any = "rows"
+    assert train._calibrate(TrainConfig(), model, rows) == 0.625
+    assert train._calibrate(TrainConfig(temperature=2.0), model, rows) == 2.0
+    assert train._calibrate(TrainConfig(temperature=2.0), model, None) == 2.0
+    assert applied == [("model", 0.625), ("model", 2.0), ("model", 2.0)]
