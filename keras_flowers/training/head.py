@@ -41,7 +41,6 @@ def fit_head(
     checkpoint: Path,
     title: str,
     start: tuple[Array, Array] | None = None,
-    length: float = 1.0,
 ) -> FittedHead:
     """Trains a head like that of `tail`, which stays as it is.
 
@@ -55,13 +54,12 @@ def fit_head(
         title: What the progress bar calls this.
         start: The kernel [D, K] and bias [K] of a head to go on from, for features that are not
             whitened, of the first K classes; None: all begin at zero.
-        length: Of the columns of the other classes at first, as a multiple of that of these.
     """
     moments = measure_moments(train, tail.output_shape[-1])
     whitening = fit_whitening(moments, config.shrinkage)
     head = build_head(tail, config.dropout, config.seed)
     if start is not None:
-        head.get_layer(OUTPUT).set_weights(_begun(*start, whitening, moments.means, length))
+        head.get_layer(OUTPUT).set_weights(_begun(*start, whitening, moments.means))
     history = fit.fit(
         head,
         whitening.apply(train),
@@ -81,19 +79,16 @@ def fit_head(
     return FittedHead(kernel, bias, whitening, history)
 
 
-def _begun(
-    kernel: Array, bias: Array, whitening: Whitening, means: Array, multiple: float
-) -> tuple[Array, Array]:
+def _begun(kernel: Array, bias: Array, whitening: Whitening, means: Array) -> tuple[Array, Array]:
     """The head to begin with, for whitened features, where some classes are known already.
 
-    A new class begins where its photos lie on average, at a multiple of the known ones' length.
+    A new class begins where its photos lie on average, at the known ones' length.
 
     Args:
         kernel: [D, K], of the first K classes, for features that are not whitened.
         bias: [K].
         whitening: Of the features.
         means: [C, D], the mean features of all classes.
-        multiple: Of the length that the known ones have got.
 
     Returns:
         kernel [D, C] and bias [C].
@@ -102,7 +97,7 @@ def _begun(
     centres = whitening.matrix @ (means - whitening.centre).T
     old, new = centres[:, : len(bias)], centres[:, len(bias) :]
     # Least squares: the head's columns as multiples of the centres of their classes.
-    length = multiple * float((kernel * old).sum() / (old * old).sum())
+    length = float((kernel * old).sum() / (old * old).sum())
     return (
         np.hstack([kernel, length * new]).astype(np.float32),
         np.append(bias, np.full(new.shape[1], bias.mean())).astype(np.float32),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from keras_flowers.errors import UserError
 from keras_flowers.inference.keras_insides import FEATURES, OUTPUT
@@ -23,37 +22,18 @@ if TYPE_CHECKING:
     import keras
 
     from keras_flowers.training.batches import CachedFeatures
+    from keras_flowers.training.new_classes import Apart
     from keras_flowers.training.whitening import Array
 
 GENTLER = 0.3
 """The learning rate of a head that goes on, as a share of that of one that begins anew, which would
 move it as far again as it has come: old classes lose by that. Chosen on validation."""
 
-LONGER = 2.0
-"""How long the columns of new classes are at first upon a tuned network, as a multiple of what the
-old ones are for the photos that they have learned by heart. Chosen on validation."""
-
 _MOST_LOST = 0.005  # of the accuracy on old classes, for new ones to be named
 _ROWS = 256  # of features that are answered together
-_OFFSETS = np.arange(0.05, 3, 0.05)  # of logits, before their temperature
+_OFFSETS = 0.05 * np.arange(-60, 60)  # of logits, before their temperature
 
 _logger = logging.getLogger(__name__)
-
-
-class Way(NamedTuple):
-    """How a head goes on.
-
-    Attributes:
-        config: The settings of its training.
-        train: What it learns from.
-        temperature: By which its logits are divided meanwhile.
-        length: Of the columns of new classes at first, as a multiple of that of old ones.
-    """
-
-    config: TrainConfig
-    train: CachedFeatures
-    temperature: float = 1.0
-    length: float = 1.0
 
 
 class Start(NamedTuple):
@@ -75,46 +55,14 @@ class Start(NamedTuple):
         kernel, bias = self.model.get_layer(OUTPUT).get_weights()
         return kernel, bias
 
-    def way(
-        self, config: TrainConfig, train: CachedFeatures, classes: int, *, is_watched: bool
-    ) -> Way:
-        """How the head goes on to know so many classes.
+    def is_to_grow(self, classes: int) -> bool:
+        """Whether its head is to be fitted by `grow_head` in order to know so many classes.
 
-        A tuned network knows its own photos by heart, other than those of new classes. Smoothed
-        labels would have the head unlearn how sure it is of the former, in place of learning the
-        latter, so it learns from calibrated logits and plain labels. Where no validation photos
-        keep the old classes from losing by that, its answers to their photos are learned in place
-        of the labels (Li and Hoiem 2016, "Learning without Forgetting").
-
-        Args:
-            config: The settings of its training.
-            train: Photos of all classes.
-            classes: How many these are.
-            is_watched: Whether there are validation photos.
+        A tuned network knows its own photos by heart, other than those of new classes: a head that
+        goes on learning both unlearns how sure it is of the former, in place of the latter.
         """
-        if classes == len(self.head[1]) or not self.run.metadata.provenance.get("fine_tune"):
-            gentler = dataclasses.replace(config, learning_rate=GENTLER * config.learning_rate)
-            return Way(gentler, train)
-        if not is_watched:
-            targets = [self._answers(train, classes)] * len(train.views)
-            train = dataclasses.replace(train, targets=targets)
-        plain = dataclasses.replace(config, label_smoothing=0.0)
-        return Way(plain, train, self.temperature, LONGER)
-
-    def _answers(self, train: CachedFeatures, classes: int) -> npt.NDArray[np.float16]:
-        """What is to be answered to each photo [N, classes], in all of its views."""
-        kernel, bias = self.head
-        known = len(bias)
-        targets = np.zeros((train.count(), classes), np.float16)
-        start = 0
-        for rows, labels in train.whole(_ROWS):
-            answers = softmax((rows @ kernel + bias) / np.float32(self.temperature))
-            part = targets[start : start + len(rows)]
-            part[:, :known] = np.where((labels < known)[:, None], answers, 0)
-            new = np.flatnonzero(labels >= known)
-            part[new, labels[new]] = 1
-            start += len(rows)
-        return targets
+        is_tuned = bool(self.run.metadata.provenance.get("fine_tune"))
+        return is_tuned and classes > len(self.head[1])
 
     def keeps_head(self, config: TrainConfig, labels: tuple[str, ...]) -> bool:
         """Whether the head stays as it is: the base is to be trained behind it, for its classes."""
@@ -141,6 +89,11 @@ class Start(NamedTuple):
         model = keras.Model(self.model.inputs[0], head(features), name="flowers")
         head.set_weights([np.pad(kernel, ((0, 0), (0, new))), np.pad(bias, (0, new))])
         return model
+
+
+def gentler(config: TrainConfig) -> TrainConfig:
+    """The settings by which a head that knows its classes goes on to learn."""
+    return dataclasses.replace(config, learning_rate=GENTLER * config.learning_rate)
 
 
 def find_start(config: TrainConfig) -> Run | None:
@@ -210,20 +163,27 @@ def load_start(run: Run, splits: Splits) -> Start:
     return Start(run, model, temperature)
 
 
-def favour_new(
-    kernel: Array, bias: Array, start: tuple[Array, Array], validation: CachedFeatures
+def balance_new(
+    kernel: Array,
+    bias: Array,
+    start: tuple[Array, Array],
+    validation: CachedFeatures,
+    apart: Apart | None = None,
 ) -> Array:
-    """Raises the biases of new classes as validation asks for.
+    """Shifts the biases of new classes as photos ask for that were not learned from.
 
     Beside classes with many photos, and features that these have shaped, those with few are named
-    too rarely. The offset is that of the least log loss where new and old classes count equally,
-    but none that costs the old ones more than half a point of their accuracy.
+    too rarely, or too readily where the old photos are all of one kind. The offset is that of the
+    least log loss where new and old classes count equally, of those that cost the old ones at most
+    half a point of their accuracy; none is added where all cost more.
 
     Args:
         kernel: float32 [D, C], of a head that has gone on.
         bias: float32 [C].
         start: The kernel [D, K] and bias [K] of the head that it went on from.
         validation: Photos that were not learned from.
+        apart: More of them, of new classes: those that are learned from, each as it is answered
+            where it is not. None: there are none.
 
     Returns:
         The biases [C]; the same ones where no class is new, or no photo shows an old or a new one.
@@ -234,29 +194,33 @@ def favour_new(
         logits.append(rows @ kernel + bias)
         before.append((rows @ start[0] + start[1]).argmax(axis=1))
         labels.append(of_rows)
+    right = np.concatenate(before) == np.concatenate(labels)
+    if apart is not None:
+        logits.append(apart.logits)
+        labels.append(apart.labels)
     scores, correct = np.concatenate(logits), np.concatenate(labels)
     old = correct < known
     if not old.any() or old.all():
         return bias
-    least = (np.concatenate(before) == correct)[old].mean() - _MOST_LOST
+    least = right[old[: len(right)]].mean() - _MOST_LOST
     temperature = fit_temperature(softmax(scores), correct).temperature
 
     def loss(raised: Array) -> float:
         answers = softmax(raised / np.float32(temperature))
         return log_loss(answers[old], correct[old]) + log_loss(answers[~old], correct[~old])
 
-    best, found = loss(scores), 0.0
+    best, found = np.inf, 0.0
     for offset in _OFFSETS.tolist():
         raised = scores.copy()
         raised[:, known:] += offset
         if (raised.argmax(axis=1) == correct)[old].mean() < least:
-            break
+            continue
         if (cost := loss(raised)) < best:
             best, found = cost, offset
     if found:
         _logger.info(
-            f"new classes are named {np.exp(found / temperature):.1f} times as readily, as "
-            "validation asks for"
+            f"new classes are named {np.exp(found / temperature):.1f} times as readily, as photos "
+            "ask for that were not learned from"
         )
     return np.append(bias[:known], bias[known:] + np.float32(found)).astype(np.float32)
 

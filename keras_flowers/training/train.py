@@ -25,9 +25,9 @@ from keras_flowers.training.run_files import write_run
 from keras_flowers.training.sources import check_available
 from keras_flowers.training.start_from import (
     Start,
-    Way,
-    favour_new,
+    balance_new,
     find_start,
+    gentler,
     load_start,
     refuse_learned,
 )
@@ -363,31 +363,30 @@ def _fit_head(
     """Trains a head, and puts it into `model`."""
     from keras_flowers.training.head import fit_head
     from keras_flowers.training.model import FEATURES, OUTPUT, split_at
+    from keras_flowers.training.new_classes import grow_head
 
     _, tail = split_at(model, FEATURES)
-    way = Way(config.asked, head.train)
-    begun = None
-    if start is not None:
-        is_watched = head.validation is not None
-        way = start.way(config.asked, head.train, tail.output_shape[-1], is_watched=is_watched)
-        kernel, bias = start.head
-        begun = kernel / way.temperature, bias / way.temperature
-    fitted = fit_head(
-        tail,
-        way.train,
-        head.validation,
-        way.config,
-        config.epochs,
-        checkpoint=run.checkpoints / "head.npz",
-        title="head",
-        start=begun,
-        length=way.length,
-    )
-    kernel, bias = fitted.kernel * way.temperature, fitted.bias * way.temperature
+    classes = tail.output_shape[-1]
+    apart = None
+    if start is not None and start.is_to_grow(classes):
+        kernel, bias, apart, history = grow_head(
+            start.head, start.temperature, head.train, classes, config.asked.shrinkage
+        )
+    else:
+        kernel, bias, _, history = fit_head(
+            tail,
+            head.train,
+            head.validation,
+            config.asked if start is None else gentler(config.asked),
+            config.epochs,
+            checkpoint=run.checkpoints / "head.npz",
+            title="head",
+            start=None if start is None else start.head,
+        )
     if start is not None and head.validation is not None:
-        bias = favour_new(kernel, bias, start.head, head.validation)
+        bias = balance_new(kernel, bias, start.head, head.validation, apart)
     tail.get_layer(OUTPUT).set_weights([kernel, bias])
-    return fitted.history
+    return history
 
 
 def _fine_tune(

@@ -17,12 +17,13 @@ from keras_flowers.commands import train as train_command
 from keras_flowers.errors import UserError
 from keras_flowers.inference.keras_insides import FEATURES, OUTPUT
 from keras_flowers.inference.metadata import Metadata, add_to_archive
-from keras_flowers.training import head, run_files, start_from, train
+from keras_flowers.training import head, new_classes, run_files, start_from, train
 from keras_flowers.training.batches import CachedFeatures
 from keras_flowers.training.config import ResolvedConfig, TrainConfig, from_settings
 from keras_flowers.training.head import _begun
+from keras_flowers.training.new_classes import Apart
 from keras_flowers.training.run_directory import Run, settings_to_go_on
-from keras_flowers.training.start_from import favour_new, find_start, load_start
+from keras_flowers.training.start_from import balance_new, find_start, load_start
 from keras_flowers.training.whitening import Whitening
 
 
@@ -212,13 +213,10 @@ def test_kept_classes_answer_as_before_and_a_new_one_begins_at_its_photos() -> N
     means = 5 * random.normal(size=(4, 6)).astype(np.float32)
     kernel = matrix.T @ (0.1 * (matrix @ (means[:3] - whitening.centre).T))
     bias = random.normal(size=3).astype(np.float32)
-    start = whitening.fold(*_begun(kernel, bias, whitening, means, 1.0))
+    start = whitening.fold(*_begun(kernel, bias, whitening, means))
     np.testing.assert_allclose(start[0][:, :3], kernel, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(start[1][:3], bias, rtol=1e-3, atol=1e-3)
     assert (means @ start[0] + start[1]).argmax(axis=1).tolist() == [0, 1, 2, 3]
-    longer = whitening.fold(*_begun(kernel, bias, whitening, means, 2.0))
-    np.testing.assert_allclose(longer[0][:, :3], kernel, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(longer[0][:, 3], 2 * start[0][:, 3], rtol=1e-4)
 
 
 def head_with_a_timid_class(overlap: float) -> tuple[Any, Any, CachedFeatures]:
@@ -242,10 +240,12 @@ def test_new_class_is_named_as_readily_as_validation_asks_for(
     (kernel, bias), start, photos = head_with_a_timid_class(0)
     rows, labels = photos.views[0][:].astype(np.float32), photos.labels
     with caplog.at_level("INFO"):
-        raised = favour_new(kernel, bias, start, photos)
+        raised = balance_new(kernel, bias, start, photos)
     (said,) = caplog.messages
     times = re.fullmatch(
-        r"new classes are named (\d+\.\d) times as readily, as validation asks for", said
+        r"new classes are named (\d+\.\d) times as readily, as photos ask for that were not "
+        "learned from",
+        said,
     )
     assert times is not None and float(times[1]) > 1
     assert raised.dtype == np.float32
@@ -259,7 +259,7 @@ def test_new_class_is_named_as_readily_as_validation_asks_for(
 def test_new_class_may_not_cost_the_old_ones_more_than_half_a_point() -> None:
     (kernel, bias), start, photos = head_with_a_timid_class(6)
     rows, old = photos.views[0][:].astype(np.float32), photos.labels < 2
-    raised = favour_new(kernel, bias, start, photos)
+    raised = balance_new(kernel, bias, start, photos)
 
     def accuracy(of: Any) -> float:
         return float(((rows @ kernel + of).argmax(axis=1) == photos.labels)[old].mean())
@@ -271,14 +271,42 @@ def test_new_class_may_not_cost_the_old_ones_more_than_half_a_point() -> None:
     assert accuracy(raised + np.float32([0, 0, 0.1])) < reference - 0.005
 
 
+def test_new_class_that_costs_more_is_named_less_readily() -> None:
+    (kernel, bias), start, photos = head_with_a_timid_class(6)
+    rows, old = photos.views[0][:].astype(np.float32), photos.labels < 2
+    loud = bias + np.float32([0, 0, 2])
+
+    def accuracy(kernel: Any, bias: Any) -> float:
+        return float(((rows @ kernel + bias).argmax(axis=1) == photos.labels)[old].mean())
+
+    assert accuracy(kernel, loud) < accuracy(*start) - 0.005
+    assert accuracy(kernel, balance_new(kernel, loud, start, photos)) >= accuracy(*start) - 0.005
+
+
 def test_head_without_new_classes_on_validation_stays_as_it_is() -> None:
     (kernel, bias), start, photos = head_with_a_timid_class(0)
     some = photos.some(np.flatnonzero(photos.labels < 2))
-    assert favour_new(kernel, bias, start, some) is bias
-    assert favour_new(kernel[:, :2], bias[:2], start, some).tolist() == bias[:2].tolist()
+    assert balance_new(kernel, bias, start, some) is bias
+    assert balance_new(kernel[:, :2], bias[:2], start, some).tolist() == bias[:2].tolist()
 
 
-def test_head_that_goes_on_learns_gently_and_favours_new_classes(
+def test_new_photos_that_were_left_out_stand_in_for_those_of_validation() -> None:
+    (kernel, bias), start, photos = head_with_a_timid_class(0)
+    old, new = (photos.some(np.flatnonzero(of)) for of in (photos.labels < 2, photos.labels == 2))
+    rows = np.asarray(new.views[0][:], np.float32)
+    apart = Apart(rows @ kernel + bias, new.labels)
+    raised = balance_new(kernel, bias, start, old, apart)
+    np.testing.assert_array_equal(raised, balance_new(kernel, bias, start, photos))
+    assert raised[2] > bias[2]
+    # The old photos, not these, say what may be lost.
+    sure = Apart(np.float32([[0, 0, -60]]), np.array([2]))
+    lost = balance_new(kernel, np.float32([0, 0, 0]), start, old, sure)
+    rows, labels = np.asarray(old.views[0][:], np.float32), old.labels
+    right = [((rows @ kernel + of).argmax(axis=1) == labels).mean() for of in (bias, lost)]
+    assert right[1] >= right[0] - 0.005
+
+
+def test_head_that_goes_on_learns_gently_and_balances_new_classes(
     run: Run, network: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = start_from.Start(run, network, 1.0)
@@ -290,13 +318,14 @@ def test_head_that_goes_on_learns_gently_and_favours_new_classes(
         asked.append((given[3].learning_rate, start is None))
         return head.FittedHead(*fitted, None, [])  # type: ignore[arg-type]
 
-    def favour(kernel: Any, bias: Any, before: Any, validation: Any) -> Any:
+    def balance(kernel: Any, bias: Any, before: Any, validation: Any, apart: Any) -> Any:
+        assert apart is None
         assert before[1].tolist() == [0.5, -0.5]
         assert validation == "validation"
         return bias + [0, 0, 2]
 
     monkeypatch.setattr(head, "fit_head", fit_head)
-    monkeypatch.setattr(train, "favour_new", favour)
+    monkeypatch.setattr(train, "balance_new", balance)
     config = ResolvedConfig(TrainConfig(learning_rate=0.01), 320, 2)
     photos = CachedFeatures([np.ones((3, 2), np.float16)], np.arange(3))
     both: Any = train._Head(photos, "validation")  # type: ignore[arg-type]
@@ -316,34 +345,43 @@ def tuned_as(run: Run, fine_tune: str | None) -> Run:
     return Run.at(run.folder)
 
 
-def test_new_class_upon_a_tuned_network_is_learned_from_calibrated_logits(
-    run: Run, network: Any
+def test_head_upon_a_tuned_network_grows_to_know_new_classes(
+    run: Run, network: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = np.float16([[1, 0], [0, 1], [1, 1]])
-    photos = CachedFeatures([rows, rows + 1], np.array([0, 1, 2]))
-    config = TrainConfig(learning_rate=0.01)
-    start = start_from.Start(run, network, 2.0)
-    gentle = start.way(config, photos, 3, is_watched=True)
-    assert gentle.config.learning_rate == pytest.approx(0.003)
-    assert gentle.config.label_smoothing == config.label_smoothing
-    assert gentle[1:] == (photos, 1.0, 1.0)
+    assert not start_from.Start(run, network, 2.0).is_to_grow(3)
     start = start_from.Start(tuned_as(run, "block_6_project_BN"), network, 2.0)
-    assert start.way(config, photos, 2, is_watched=True)[1:] == (photos, 1.0, 1.0)  # none is new
-    way = start.way(config, photos, 3, is_watched=True)
-    assert (way.config.learning_rate, way.config.label_smoothing) == (0.01, 0)
-    assert way[1:] == (photos, 2.0, 2.0)
-    # Without validation photos, nothing else tells what the old classes would lose.
-    way = start.way(config, photos, 3, is_watched=False)
-    # Of an old class: what the head said of the whole photo. Of a new one: its label.
-    odds = np.exp((rows[:2].astype(float) @ [[1, 2], [3, 4]] + [0.5, -0.5]) / 2)
-    expected = np.zeros((3, 3))
-    expected[:2, :2] = odds / odds.sum(axis=1, keepdims=True)
-    expected[2, 2] = 1
-    assert way.train.targets is not None
-    assert len(way.train.targets) == 2
-    for targets in way.train.targets:
-        np.testing.assert_allclose(targets[:], expected, atol=1e-3)
-    assert way.train.views is photos.views
+    assert start.is_to_grow(3)
+    assert not start.is_to_grow(2)
+    grown = new_classes.Grown(
+        np.float32([[1, 2, 0], [3, 4, 0]]),
+        np.float32([0.5, -0.5, -3]),
+        new_classes.Apart(np.zeros((1, 3), np.float32), np.array([2])),
+        [{"epoch": 1.0}],
+    )
+    asked: list[Any] = []
+
+    def grow(*given: Any) -> Any:
+        asked.append(given)
+        return grown
+
+    def balance(kernel: Any, bias: Any, before: Any, validation: Any, apart: Any) -> Any:
+        assert apart is grown.apart
+        return bias + [0, 0, 2]
+
+    monkeypatch.setattr(new_classes, "grow_head", grow)
+    monkeypatch.setattr(train, "balance_new", balance)
+    photos = CachedFeatures([np.ones((3, 2), np.float16)], np.arange(3))
+    both: Any = train._Head(photos, "validation")  # type: ignore[arg-type]
+    config = ResolvedConfig(TrainConfig(shrinkage=0.25), 320, 2)
+    wider = start.with_classes(3, seed=0)
+    assert train._fit_head(config, wider, both, run, start) == [{"epoch": 1.0}]
+    (((kernel, bias), *others),) = asked
+    assert kernel.tolist() == [[1, 2], [3, 4]]
+    assert bias.tolist() == [0.5, -0.5]
+    assert others == [2.0, photos, 3, 0.25]
+    kernel, bias = wider.get_layer(OUTPUT).get_weights()
+    np.testing.assert_array_equal(kernel, grown.kernel)
+    assert bias.tolist() == [0.5, -0.5, -1]
 
 
 def test_network_stays_tuned_however_often_a_training_goes_on_from_it(run: Run) -> None:

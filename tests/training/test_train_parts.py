@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("tensorflow_datasets", reason="training needs the extra [train]")
 
 from keras_flowers.errors import UserError
-from keras_flowers.training import start_from, train
+from keras_flowers.training import train
 from keras_flowers.training.config import ResolvedConfig, TrainConfig
 from keras_flowers.training.run_directory import Run
 from keras_flowers.training.views import View
@@ -229,33 +229,29 @@ def test_head_is_fitted_with_its_settings_and_goes_on_in_the_way_of_its_start(
     tail = SimpleNamespace(get_layer=layers.get, output_shape=(None, 3))
     monkeypatch.setattr(models, "split_at", lambda model, name: ("trunk", tail))
     asked: list[Any] = []
-    fitted = SimpleNamespace(kernel=np.float32(6), bias=np.float32(2), history=[{"epoch": 1}])
+    fitted = heads.FittedHead(np.float32(6), np.float32(2), None, [{"epoch": 1}])  # type: ignore[arg-type]
     monkeypatch.setattr(heads, "fit_head", lambda *a, **b: asked.append((a, b)) or fitted)
-    favoured: list[Any] = []
-    monkeypatch.setattr(train, "favour_new", lambda *a: favoured.append(a) or "raised")
+    balanced: list[Any] = []
+    monkeypatch.setattr(train, "balance_new", lambda *a: balanced.append(a) or "raised")
     run = Run.at(tmp_path)
     config = ResolvedConfig(TrainConfig(learning_rate=0.01), 224, 7)
     head = train._Head("train", "validation")  # type: ignore[arg-type]
     assert train._fit_head(config, "model", head, run, None) == [{"epoch": 1}]  # type: ignore[arg-type]
     options = {"checkpoint": tmp_path / "checkpoints" / "head.npz", "title": "head"}
-    options |= {"start": None, "length": 1.0}
+    options["start"] = None
     assert asked == [((tail, "train", "validation", config.asked, 7), options)]
-    assert (set_, favoured) == ([[6, 2]], [])
+    assert (set_, balanced) == ([[6, 2]], [])
     theirs = np.float32(8), np.float32(4)
-    gentler = dataclasses.replace(config.asked, learning_rate=0.003)
-    way = start_from.Way(gentler, "kept", temperature=0.5, length=2.0)  # type: ignore[arg-type]
-    ways: list[Any] = []
-    start: Any = SimpleNamespace(head=theirs, way=lambda *a, **b: ways.append((a, b)) or way)
+    gentler = dataclasses.replace(config.asked, learning_rate=0.3 * 0.01)
+    start: Any = SimpleNamespace(head=theirs, is_to_grow=lambda classes: False)
     train._fit_head(config, "model", head, run, start)  # type: ignore[arg-type]
-    assert ways == [((config.asked, "train", 3), {"is_watched": True})]
-    # What divides the logits while the head learns multiplies them again.
-    options |= {"start": (16, 8), "length": 2.0}
-    assert asked[1] == ((tail, "kept", "validation", gentler, 7), options)
-    assert favoured == [(3, 1, theirs, "validation")]
-    assert set_[1] == [3, "raised"]
+    options["start"] = theirs
+    assert asked[1] == ((tail, "train", "validation", gentler, 7), options)
+    assert balanced == [(6, 2, theirs, "validation", None)]
+    assert set_[1] == [6, "raised"]
     # Nothing tells then how readily new classes are to be named.
     train._fit_head(config, "model", head._replace(validation=None), run, start)  # type: ignore[arg-type]
-    assert (len(favoured), set_[2]) == (1, [3, 1])
+    assert (len(balanced), set_[2]) == (1, [6, 2])
 
 
 def test_teachers_are_kept_from_the_photos_that_are_scored(
