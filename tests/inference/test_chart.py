@@ -189,13 +189,14 @@ def small_figure() -> Figure:
     return chart.draw_learning_curves([{"epoch": 1, "loss": 2.0, "accuracy": 0.3}])
 
 
-@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "PNG"])
+@pytest.mark.parametrize("ending", ["png", "jpg", "jpeg", "webp", "tif", "tiff", "gif", "PNG"])
 def test_format_is_chosen_by_the_ending(tmp_path: Path, small_figure: Figure, ending: str) -> None:
     path = tmp_path / f"chart.{ending}"
     chart.save(small_figure, path)
-    kind = {"jpg": "JPEG"}.get(ending, ending.upper())
+    kind = {"jpg": "JPEG", "tif": "TIFF"}.get(ending, ending.upper())
     with Image.open(path) as picture:
         assert picture.format == kind
+    assert is_chart(path)  # so that a folder of photos is named without it
 
 
 @pytest.mark.parametrize(("ending", "start"), [("pdf", b"%PDF"), ("svg", b"<?xml")])
