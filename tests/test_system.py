@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import os
 from pathlib import Path
@@ -136,3 +138,31 @@ def test_keras_on_another_backend_is_refused_in_a_line() -> None:
     )
     process = run_code(code)
     assert "has imported Keras with the backend jax" in process.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "commands.data.main",
+        "commands.similar._draw",
+        "commands.similar._build",
+        "commands.train.main",
+        "commands.train._with_drawn_flowers",
+        "export.export.export_model",
+        "export.export.measure_accuracy_change",
+        "export.verify.verify_model",
+        "inference.models.load_saved_model",
+        "training.compare.compare_runs",
+        "training.evaluate.evaluate_model",
+        "training.feature_worker.start_worker",
+        "training.refit_doubt.refit_doubt",
+        "training.report.report.report_run",
+        "training.sources.download.download",
+        "training.train.train_model",
+    ],
+)
+def test_tensorflow_is_set_up_before_it_is_used(place: str) -> None:
+    # Whoever imports it otherwise gets a user's keras.json, and a screen of its own messages.
+    module, _, name = place.rpartition(".")
+    function = getattr(importlib.import_module(f"keras_flowers.{module}"), name)
+    assert "import_tensorflow()" in inspect.getsource(function)

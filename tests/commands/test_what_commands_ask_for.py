@@ -83,9 +83,9 @@ def test_doubt_is_fitted_with_all_that_is_given_and_told(
 @pytest.fixture
 def checked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Recorder]:
     """The parts of `data`, none of which does anything."""
-    monkeypatch.setattr(data, "import_tensorflow", lambda: None)
     monkeypatch.setattr(data, "summary_of", lambda check: f"summary of {check}")
     parts = {
+        "tensorflow": (data, "import_tensorflow", None),
         "available": (sources, "check_available", None),
         "open": (sources, "open_source", "source"),
         "size": (models, "image_size_of", 224),
@@ -110,6 +110,7 @@ def test_photos_are_checked_as_training_would_see_them(
     assert data.main([*arguments, "--cache_dir", str(cache), "--output", str(folder)]) == 0
     calls = {name: part.calls for name, part in checked.items()}
     assert calls == {
+        "tensorflow": [((), {})],
         "available": [((["garden"], "d"), {})],
         "open": [(("garden",), {"data_dir": "d", "category_names": "n.json"})],
         "size": [],

@@ -121,3 +121,8 @@ def test_splits_that_share_a_photo_overlap(photos: LabelledPhotos) -> None:
     assert data.overlap(one, other)
     assert not data.overlap(one, third)
     assert not data.overlap(third, one)
+
+
+def test_decoding_begins_with_the_first_iterator(photos: LabelledPhotos) -> None:
+    options = data.pixels_of_views(photos, (8, 8), [View.FULL]).options()
+    assert options.experimental_warm_start

@@ -135,7 +135,7 @@ def test_every_option_reaches_the_photos_and_the_model_is_told_of_what_it_learne
         metadata=metadata, image_size=(8, 8), divided=lambda outputs: (outputs, None)
     )
     strange = SimpleNamespace(
-        subjects=(Subject("flower", "Rosa canina"),), name="strange", split="unknown"
+        subjects=(Subject("flower", "dog's own"),), name="strange", split="unknown"
     )
     photos = SimpleNamespace(
         name="known",
@@ -162,7 +162,8 @@ def test_every_option_reaches_the_photos_and_the_model_is_told_of_what_it_learne
         evaluate, "_answers", lambda one, of: (answers[of.name], np.arange(len(answers[of.name])))
     )
     monkeypatch.setattr(evaluate, "count_learned", lambda of, said, run: learned[of.name])
-    (tmp_path / "t.csv").write_text("label,genus,family\nRosa canina,Rosa,Rosaceae\n")
+    # Only the table says what that is: it begins with no genus.
+    (tmp_path / "t.csv").write_text("label,genus,family\ndog's own,Rosa,Rosaceae\n")
     path = tmp_path / "m.tflite"
     found = evaluate_model(
         path,
@@ -186,5 +187,7 @@ def test_every_option_reaches_the_photos_and_the_model_is_told_of_what_it_learne
     assert found.others.places == (("Rosa", "Rosaceae"),)
     assert found.confusion_matrix.tolist() == [[1, 0], [0, 1]]
     # Of the run's own photos, those of no class may have been learned from: nothing is said.
+    unsaid = evaluate_model(path, sources=["x"])
+    assert unsaid.others is not None and unsaid.others.places == (("", ""),)
     plain = evaluate_model(path)
     assert (plain.others, plain.learned_count, plain.unknown_count) == (None, 1, 1)

@@ -49,8 +49,16 @@ def test_gpu_is_used_where_there_is_one(
 
 def test_without_a_gpu_all_cores_are(trunk: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "available_cores", lambda: 2)
+    made: list[int] = []
+    make = features.LiteRTModel
+
+    def note(content: bytes, *, workers: int = 1) -> Any:
+        made.append(workers)
+        return make(content, workers=workers)
+
+    monkeypatch.setattr(features, "LiteRTModel", note)
     run, name = engine_for(trunk)
-    assert name == "LiteRT on 2 cores"
+    assert (name, made) == ("LiteRT on 2 cores", [2])  # a photo for each at a time
     pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3)).astype(np.uint8)
     expected = np.asarray(trunk(pixels.astype(np.float32)))
     np.testing.assert_allclose(run(pixels), expected, rtol=1e-4, atol=1e-3)

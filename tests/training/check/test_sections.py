@@ -18,6 +18,7 @@ pytest.importorskip("tensorflow_datasets", reason="the check needs the extra [tr
 
 from keras_flowers.commands import data
 from keras_flowers.commands.data import summary_of
+from keras_flowers.errors import UserError
 from keras_flowers.training.check import check as checking
 from keras_flowers.training.check import page, report, sections, table
 from keras_flowers.training.check.check import DataCheck
@@ -25,6 +26,7 @@ from keras_flowers.training.check.doubts import Doubts
 from keras_flowers.training.check.duplicates import DuplicateGroup
 from keras_flowers.training.check.names import DoubleClass
 from keras_flowers.training.check.sections import Most
+from keras_flowers.training.sources.inspection import Inspection
 
 COUNT = 8
 NAMES = ["rose", "rose", "rose", "tulip", "tulip", "unknown", "rose", "tulip"]
@@ -381,3 +383,33 @@ def test_doubts_are_put_beside_the_photos_that_can_be_read(
         "labels are not judged: that takes two classes with three photos each, near duplicates "
         "counted once"
     ]
+
+
+def test_every_split_with_photos_is_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def inspect(*given: Any, **options: Any) -> Any:
+        asked.append((*given[1:], options))
+        return photos_at(("a", "b")), Inspection(
+            np.zeros(2, "S32"),
+            np.array(["rose"] * 2, object),
+            np.zeros(2, np.uint8),
+            np.zeros((2, 8, 8, 3), np.uint8),
+            np.zeros(2, np.bool_),
+            np.array(["is empty", "is a folder"], object),
+            np.zeros((2, 2), np.int32),
+        )
+
+    monkeypatch.setattr(checking, "inspect_split", inspect)
+    source: Any = SimpleNamespace(
+        name="beds", labels=("rose",), counts={"train": 2, "validation": 0, "test": 2}
+    )
+    expected = "none of the 4 photos of beds can be read; expected photos: is empty; is a folder"
+    with pytest.raises(UserError, match=f"^{expected}$"):
+        checking.check_data(source, image_size=8, features=None, cache_dir=tmp_path)
+    assert asked == [(split, tmp_path, {"with_looks": True}) for split in ("train", "test")]
+    # What a map leaves out is not counted.
+    with pytest.raises(UserError, match="none of the 0 photos of beds can be read"):
+        checking.check_data(source, image_size=8, features=None, label_map={"rose": "-"})
