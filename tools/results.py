@@ -39,6 +39,7 @@ CARD = SHIPPED / "README.md"
 START = ROOT / "docs" / "index.md"
 OWN_FLOWERS = ROOT / "docs" / "own_flowers.md"
 NEW_FLOWERS = ROOT / "docs" / "new_flowers.json"
+GOING_ON = ROOT / "docs" / "going_on.json"
 DOUBT = ROOT / "docs" / "doubt.md"
 QUESTIONS = ROOT / "docs" / "faq.md"
 MANY_PHOTOS = ROOT / "docs" / "scale.md"
@@ -317,6 +318,28 @@ def new_flowers_table(_: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
+def going_on_table(_: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """What new flowers cost the old ones of the model that ships, as tools/going_on.py measured."""
+    found = json.loads(GOING_ON.read_text(encoding="utf-8"))
+    lines = _table_head(
+        [
+            "pairs of new flowers",
+            "draws",
+            "new ones right, as fitted",
+            "old ones, points",
+            "new ones right, as balanced",
+            "old ones, points",
+        ]
+    )
+    for group, draws in found["pairs"].items():
+        cells = [group, str(len(draws))]
+        for biases in ("fitted", "balanced"):
+            new, old = ([draw[biases][which] for draw in draws] for which in ("new", "old"))
+            cells += [_in_per_cent(new), f"{100 * statistics.mean(old):+.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def training_table(_: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     """Training on many photos, alone and with Ray's workers, as tools/scale.py measured it."""
     trained = _trainings()
@@ -512,6 +535,7 @@ RENDERED: tuple[tuple[Path, str, Callable[[Mapping[str, Sequence[dict[str, Any]]
     (QUESTIONS, "field_sentence", field_sentence),
     (README, "new_flowers", new_flowers_table),
     (OWN_FLOWERS, "new_flowers", new_flowers_table),
+    (OWN_FLOWERS, "going_on", going_on_table),
     (CARD, "test", test_table),
     (README, "doubt_sentence", doubt_sentence),
     (CARD, "field", field_table),

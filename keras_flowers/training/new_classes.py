@@ -22,7 +22,7 @@ from scipy.special import log_softmax
 from keras_flowers.training.batches import CachedFeatures
 from keras_flowers.training.feature_cache import Rows
 from keras_flowers.training.metrics import log_loss, softmax
-from keras_flowers.training.whitening import Array, fit_whitening, measure_moments
+from keras_flowers.training.whitening import Array, Whitening
 
 if TYPE_CHECKING:
     from keras_flowers.training.fit import History
@@ -119,8 +119,8 @@ def grow_head(
     start: tuple[Array, Array],
     temperature: float,
     train: CachedFeatures,
-    classes: int,
-    shrinkage: float,
+    means: Array,
+    whitening: Whitening,
 ) -> Grown:
     """Fits a head that knows the classes of another one, and new ones.
 
@@ -128,18 +128,16 @@ def grow_head(
         start: The other's kernel [D, K] and bias [K], for features that are not whitened.
         temperature: By which its logits are divided.
         train: Photos of all classes. Of old ones the first view counts, of new ones all do.
-        classes: How many there are, C > K; the first K are the old ones.
-        shrinkage: Of the whitening: see `fit_whitening`.
+        means: float32 [C, D], the mean features of all classes, of which the old ones come first.
+        whitening: Of the features.
 
     Returns:
         The head; its logits, too, are to be divided by the temperature.
     """
     scale = np.float32(temperature)
-    moments = measure_moments(train, classes)
-    whitening = fit_whitening(moments, shrinkage)
     kernel, bias = whitening.unfold(start[0] / scale, start[1] / scale)
-    known = len(bias)
-    centres = whitening.matrix @ (moments.means[:known] - whitening.centre).T
+    known, classes = len(bias), len(means)
+    centres = whitening.matrix @ (means[:known] - whitening.centre).T
     length = LENGTH * float((kernel * centres).sum() / (centres * centres).sum())
 
     old, new = (np.flatnonzero(of_new) for of_new in (train.labels < known, train.labels >= known))

@@ -364,13 +364,16 @@ def _fit_head(
     from keras_flowers.training.head import fit_head
     from keras_flowers.training.model import FEATURES, OUTPUT, split_at
     from keras_flowers.training.new_classes import grow_head
+    from keras_flowers.training.whitening import fit_whitening, measure_moments
 
     _, tail = split_at(model, FEATURES)
     classes = tail.output_shape[-1]
     apart = None
     if start is not None and start.is_to_grow(classes):
+        moments = measure_moments(head.train, classes)
+        whitening = fit_whitening(moments, config.asked.shrinkage)
         kernel, bias, apart, history = grow_head(
-            start.head, start.temperature, head.train, classes, config.asked.shrinkage
+            start.head, start.temperature, head.train, moments.means, whitening
         )
     else:
         kernel, bias, _, history = fit_head(

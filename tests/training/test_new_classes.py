@@ -13,6 +13,7 @@ pytest.importorskip("tensorflow", reason="training needs the extra [train]")
 from keras_flowers.training import new_classes
 from keras_flowers.training.batches import CachedFeatures
 from keras_flowers.training.new_classes import Grown, grow_head
+from keras_flowers.training.whitening import fit_whitening, measure_moments
 
 KNOWN, CLASSES, SIZE, TEMPERATURE = 4, 6, 12, 0.5
 
@@ -40,9 +41,16 @@ def finished() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     return kernel.astype(np.float32), bias.astype(np.float32)
 
 
-def grown(new: int = 8, **others: Any) -> Grown:
+def grown(new: int = 8) -> Grown:
     train = joined(photos(2, 60, range(KNOWN)), photos(3, new, range(KNOWN, CLASSES)))
-    return grow_head(finished(), TEMPERATURE, train, CLASSES, 0.5, **others)
+    return grown_on(train)
+
+
+def grown_on(train: CachedFeatures) -> Grown:
+    moments = measure_moments(train, CLASSES)
+    return grow_head(
+        finished(), TEMPERATURE, train, moments.means, fit_whitening(moments, shrinkage=0.5)
+    )
 
 
 def right(kernel: Any, bias: Any, of: CachedFeatures) -> npt.NDArray[np.bool_]:
@@ -89,7 +97,7 @@ def test_photos_of_new_classes_are_answered_by_heads_that_have_not_learned_them(
     for view in learned.views:
         view[strange] = CENTRES[0]
     train = joined(photos(2, 60, range(KNOWN)), learned)
-    apart = grow_head(finished(), TEMPERATURE, train, CLASSES, 0.5).apart
+    apart = grown_on(train).apart
     of_five = apart.logits[apart.labels == 5]
     assert (of_five.argmax(axis=1) == 0).sum() >= 1
 

@@ -370,7 +370,8 @@ def test_head_upon_a_tuned_network_grows_to_know_new_classes(
 
     monkeypatch.setattr(new_classes, "grow_head", grow)
     monkeypatch.setattr(train, "balance_new", balance)
-    photos = CachedFeatures([np.ones((3, 2), np.float16)], np.arange(3))
+    rows = np.float16([[0, 0], [4, 0], [0, 4], [2, 2]])
+    photos = CachedFeatures([rows], np.array([0, 1, 2, 2]))
     both: Any = train._Head(photos, "validation")  # type: ignore[arg-type]
     config = ResolvedConfig(TrainConfig(shrinkage=0.25), 320, 2)
     wider = start.with_classes(3, seed=0)
@@ -378,7 +379,12 @@ def test_head_upon_a_tuned_network_grows_to_know_new_classes(
     (((kernel, bias), *others),) = asked
     assert kernel.tolist() == [[1, 2], [3, 4]]
     assert bias.tolist() == [0.5, -0.5]
-    assert others == [2.0, photos, 3, 0.25]
+    temperature, learned, means, whitening = others
+    assert (temperature, learned) == (2.0, photos)
+    assert means.tolist() == [[0, 0], [4, 0], [1, 3]]
+    # The correlation within the classes is -1: what is whitened has its inverse, shrunken.
+    inverse = np.linalg.inv(0.5 * np.float32([[1.25, -1], [-1, 1.25]]))
+    np.testing.assert_allclose(whitening.matrix.T @ whitening.matrix, inverse, rtol=1e-4)
     kernel, bias = wider.get_layer(OUTPUT).get_weights()
     np.testing.assert_array_equal(kernel, grown.kernel)
     assert bias.tolist() == [0.5, -0.5, -1]
