@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from keras_flowers.errors import UserError
+from keras_flowers.inference.scale import local_worker
 from keras_flowers.inference.scale.child import Child
 from keras_flowers.inference.scale.work import MAX_ATTEMPTS, WorkerDiedError, do_all
 
@@ -174,3 +175,24 @@ def test_threads_end_with_a_run_that_is_given_up() -> None:
     while threading.active_count() > before and time.monotonic() < end:
         time.sleep(0.01)
     assert threading.active_count() == before
+
+
+def test_worker_on_this_machine_hands_tasks_to_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+
+    class Here:
+        def __init__(self, make: Callable[[], Any]) -> None:
+            self.do = make()
+
+        def call(self, *given: Any) -> Any:
+            return self.do(*given)
+
+        def close(self) -> None:
+            calls.append("closed")
+
+    monkeypatch.setattr(local_worker, "Child", Here)
+    worker = local_worker.LocalWorker(lambda: lambda task, careful: (task, careful))
+    assert worker.call("task", True) == ("task", True)
+    assert worker.call("task", False) == ("task", False)
+    worker.close()
+    assert calls == ["closed"]

@@ -413,3 +413,13 @@ def test_every_split_with_photos_is_looked_into(
     # What a map leaves out is not counted.
     with pytest.raises(UserError, match="none of the 0 photos of beds can be read"):
         checking.check_data(source, image_size=8, features=None, label_map={"rose": "-"})
+
+
+def test_photos_that_are_as_small_come_in_their_order() -> None:
+    count = 60
+    found = SimpleNamespace(
+        reasons=np.array([""] * count), sizes=np.full((count, 2), 20), origins=(), groups=()
+    )
+    found.sizes[::7] = 10
+    first = list(range(0, count, 7))
+    assert check(found=found).tiny.tolist() == [*first, *(n for n in range(count) if n % 7)]
