@@ -122,13 +122,16 @@ class PhotoSet:
 def read_division(path: Path) -> dict[bytes, str]:
     """The side of each photo in the `split.csv` of a run.
 
+    Those that were labelled unknown are on none: where one has got a name since, it is divided.
+
     Raises:
         UserError: It is none.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return {row["digest"].encode(): row["split"] for row in csv.DictReader(file)}
+            sides = {row["digest"].encode(): row["split"] for row in csv.DictReader(file)}
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise UserError(
             f"{path} cannot be read ({error}); expected the split.csv of a run"
         ) from None
+    return {digest: side for digest, side in sides.items() if side != UNKNOWN}

@@ -249,6 +249,21 @@ def test_names_that_are_none_are_refused(tmp_path: Path, content: object, expect
         open_source(str(tmp_path / "own"), category_names=str(names))
 
 
+def test_photos_that_were_unknown_are_divided_once_they_have_a_name(tmp_path: Path) -> None:
+    fill(tmp_path / "own", {"rose": 6, "aster": 6, "unknown": 9})
+    before = open_photos([str(tmp_path / "own")])
+    division = before.photos("train").division
+    assert before.counts["unknown"] == 9
+    assert division is not None
+    (tmp_path / "split.csv").write_text(division())
+    assert len(read_division(tmp_path / "split.csv")) == 12
+    (tmp_path / "own" / "unknown").rename(tmp_path / "own" / "tulip")
+    after = open_photos([str(tmp_path / "own")], division=tmp_path / "split.csv")
+    assert after.photos("train").labels == ("aster", "rose", "tulip")
+    assert sum(after.counts.values()) == 21
+    assert min(after.counts[split] for split in ("train", "validation", "test")) >= 2
+
+
 def test_division_that_is_none_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "split.csv"
     for content in (None, b"photo,split\na,b\n", b"\xff\xfe"):
