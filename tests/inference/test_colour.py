@@ -281,3 +281,22 @@ def test_real_photos_that_went_wrong_are_right(name: str, flower: str) -> None:
     if folder is None:
         pytest.skip("the real cases are not here; name their folder in KERAS_FLOWERS_CASES")
     assert load_classifier().predict(Path(folder, name)).name == flower
+
+
+@pytest.mark.parametrize(("change", "is_little"), [(4, True), (5, False)])
+def test_profile_that_changes_no_colour_by_more_than_four_levels_is_left_out(
+    change: int, is_little: bool
+) -> None:
+    shown: list[np.ndarray] = []
+
+    class Transform:
+        def apply(self, picture: Image.Image) -> Image.Image:
+            shown.append(np.asarray(picture))
+            changed = shown[-1].copy()
+            changed[0, 0, 2] += change  # of black, the blue
+            return Image.fromarray(changed)
+
+    assert colours._changes_little(Transform()) is is_little
+    # Six levels of each, from the darkest to the brightest.
+    assert len(np.unique(shown[0].reshape(-1, 3), axis=0)) == 6**3
+    assert np.unique(shown[0]).tolist() == [0, 51, 102, 153, 204, 255]

@@ -243,3 +243,32 @@ def test_only_what_is_missing_is_run_view_by_view_where_photos_are_mixed(
     assert passes[3:] == [(everything, [view], True) for view in views[:2]]
     assert totals == [2, 18, 6]
     assert {run for one in FeatureCache(tmp_path).entries() for run in one.runs} == {"mine"}
+
+
+def test_workers_get_what_is_missing_and_their_rows_go_to_each_view(
+    trunk: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    written: list[Any] = []
+    rows = np.arange(16).reshape(2, 2, 4).astype(np.float16)
+
+    def by_workers(_: Any, *given: Any) -> Any:
+        asked.append((*given[:3], [group.tolist() for group in given[3]]))
+        return [(np.array([0, 2]), rows)]
+
+    monkeypatch.setattr(FeatureExtractor, "_by_workers", by_workers)
+    monkeypatch.setattr(FeatureCache, "write", lambda _, *given: written.append(given))
+    crew: Any = lambda: "crew"  # noqa: E731
+    extractor = FeatureExtractor(trunk, seed=0, folder=tmp_path, run="mine", crew=crew)
+    photos: Any = Photos("a", "b", "c")
+    photos.label_numbers = np.array([5, 6, 7])
+    missing = {View.FULL: np.array([True, False, True]), 1: np.array([True, False, False])}
+    keys: Any = {View.FULL: "whole", 1: "mirrored"}
+    extractor._run(photos, keys, missing, ["a", "b", "c"], False)
+    assert asked == [("crew", photos, [View.FULL, 1], [[0, 2]])]
+    about = {"dataset": "a_set", "split": "train", "run": "mine"}
+    for place, (key, names, features_of, labels, said) in enumerate(written):
+        assert (key, names, said) == (keys[[View.FULL, 1][place]], ["a", "c"], about)
+        assert features_of.tolist() == rows[:, place].tolist()
+        assert labels.tolist() == [5, 7]
+    assert len(written) == 2
