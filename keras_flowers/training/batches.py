@@ -76,19 +76,28 @@ class MeanRows:
     Args:
         several: Each one's rows.
         counted: bool [len(several), N], whose row counts; at least one's does.
+        factors: float32 [len(several)], by which each one's rows are multiplied.
     """
 
     def __init__(
-        self, several: Sequence[npt.NDArray[Any] | Rows], counted: npt.NDArray[np.bool_]
+        self,
+        several: Sequence[npt.NDArray[Any] | Rows],
+        counted: npt.NDArray[np.bool_],
+        factors: npt.NDArray[np.float32],
     ) -> None:
-        self._several, self._counted = several, counted
+        self._several, self._counted, self._factors = several, counted, factors
         self.shape: tuple[int, ...] = several[0].shape
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: slice | npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        read = np.stack([np.asarray(one[rows], np.float32) for one in self._several])
+        read = np.stack(
+            [
+                np.asarray(one[rows], np.float32) * factor
+                for one, factor in zip(self._several, self._factors, strict=True)
+            ]
+        )
         counted = self._counted[:, rows].reshape(read.shape[:2] + (1,) * (read.ndim - 2))
         mean: npt.NDArray[np.float32] = read.mean(axis=0, where=counted)
         return mean

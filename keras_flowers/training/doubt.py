@@ -28,7 +28,7 @@ from keras_flowers.training.drawings import draw_pictures
 from keras_flowers.training.features import FeatureExtractor, stored_order
 from keras_flowers.training.head import FittedHead, fit_head
 from keras_flowers.training.known import KnownScore, with_known
-from keras_flowers.training.metrics import softmax
+from keras_flowers.training.metrics import loudness, softmax
 from keras_flowers.training.model import FEATURES, OUTPUT, split_at
 from keras_flowers.training.views import View
 from keras_flowers.training.whitening import fit_whitening, measure_moments
@@ -250,7 +250,7 @@ def _fit_across_sources(
         head = _train_head(tail, _only(train, ~here), config, checkpoints / f"doubt_{fold}.npz")
         whitenings.append(head.whitening)
         # On photos that neither has seen, both speak equally loud.
-        louder = np.float32(_loudness(own) / _loudness(others @ head.kernel + head.bias))
+        louder = np.float32(loudness(own) / loudness(others @ head.kernel + head.bias))
         head_kernel, head_bias = head.kernel * louder, head.bias * louder
         logits[here] = features[here] @ head_kernel + head_bias
         unknown_logits[strange] = unknown[strange] @ head_kernel + head_bias
@@ -292,10 +292,6 @@ def _in_place(parts: Sequence[tuple[npt.NDArray[np.bool_], Array]]) -> Array:
     for here, rows in parts:
         whole[here] = rows
     return whole
-
-
-def _loudness(logits: Array) -> float:
-    return float((logits - logits.mean(axis=1, keepdims=True)).std())
 
 
 def _only(cached: CachedFeatures, rows: npt.NDArray[np.bool_]) -> CachedFeatures:
@@ -384,7 +380,7 @@ def _fit_columns(
     is_known = np.arange(len(rows)) < len(known[0])
     shares = np.concatenate([np.ones(len(known[0])), others[2]])
     shares /= shares.sum()
-    quieter = np.float32(_LOUDNESS / max(_loudness(known[1]), 1e-6))
+    quieter = np.float32(_LOUDNESS / max(loudness(known[1]), 1e-6))
     mass = _log_sum(np.concatenate([known[1], others[1]]) * quieter)
     size = rows.shape[1]
     start = np.random.default_rng(0).normal(size=(size, COLUMNS)) * 1e-3

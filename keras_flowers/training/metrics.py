@@ -340,6 +340,15 @@ class TemperatureFit(NamedTuple):
     log_loss: float
 
 
+def loudness(logits: npt.NDArray[np.floating[Any]]) -> float:
+    """How far the logits [N, C] of a photo lie apart: their deviation from the photo's mean.
+
+    >>> loudness(np.array([[1.0, 3.0], [11.0, 13.0]]))
+    1.0
+    """
+    return float((logits - logits.mean(axis=1, keepdims=True)).std())
+
+
 def fit_temperature(probabilities: Probabilities, labels: Labels) -> TemperatureFit:
     """The temperature of least log loss (Guo et al. 2017).
 

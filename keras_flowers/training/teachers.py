@@ -4,7 +4,11 @@ A model answers best about what it learned from. On Oxford's validation photos, 
 crops, the mean logits of two models that also learned from the field name 96.0 %, together with
 one that learned from Oxford's photos alone 97.5 %; shown as in the field (`field_views.py`), which
 that one has never seen, 92.8 % and 91.4 %. So each answers about the photos of its own sources, in
-the views it knows. docs/recipe.md has the figures.
+the views it knows.
+
+Who knows less is surer: the logits of that one lie a third further apart about the same photos.
+They are brought to the level of those who answer about all, or the student would learn to be surer
+of one source than of others. docs/recipe.md has the figures.
 """
 
 from __future__ import annotations
@@ -24,10 +28,13 @@ from keras_flowers.training import data
 from keras_flowers.training.batches import MappedRows, MeanRows, PredictFn, TeachFn
 from keras_flowers.training.data import LabelledPhotos
 from keras_flowers.training.features import FeatureExtractor, digest_of, engine_for, stored_order
-from keras_flowers.training.metrics import softmax
+from keras_flowers.training.metrics import loudness, softmax
 from keras_flowers.training.model import logits_of
 from keras_flowers.training.run_directory import Run
 from keras_flowers.training.views import View
+
+_MOST_COMPARED = 10_000
+"""Of so many photos at most the logits of teachers are compared."""
 
 ExtractorOf: TypeAlias = Callable[[keras.Model], FeatureExtractor]
 """`features.FeatureExtractor` but for its seed and folder."""
@@ -148,11 +155,18 @@ def answers(
                 given[view].append(rows)
     return [
         MappedRows(
-            MeanRows(given[view], answering[view][answering[view].any(axis=1)]),
+            _mean_of(given[view], answering[view][answering[view].any(axis=1)]),
             lambda logits: _softened(logits, temperature),
         )
         for view in views
     ]
+
+
+def _mean_of(given: Sequence[Any], counted: npt.NDArray[np.bool_]) -> MeanRows:
+    """The mean of the logits [N, classes] of those who answer, at one level."""
+    shared = np.flatnonzero(counted.all(axis=0))[:_MOST_COMPARED]
+    said = [np.asarray(rows[shared], np.float32) for rows in given]
+    return MeanRows(given, counted, at_one_level(said, np.asarray(counted.all(axis=1))))
 
 
 def answers_to_pixels(
@@ -166,6 +180,7 @@ def answers_to_pixels(
         temperature: Divides the mean of the logits.
     """
     engines: list[PredictFn] = [engine_for(teacher.network)[0] for teacher in teachers]
+    factors = _factors_of_streams(teachers, engines, photos)
 
     @functools.lru_cache(maxsize=1)  # an epoch has one view
     def answering_in(view: int) -> npt.NDArray[np.bool_]:
@@ -177,13 +192,44 @@ def answers_to_pixels(
         answering = answering_in(view)[:, numbers]
         # Each is asked about its own photos only.
         logits = np.zeros((len(pixels), len(photos.labels)), np.float32)
-        for run, own in zip(engines, answering, strict=True):
+        for run, factor, own in zip(engines, factors, answering, strict=True):
             if own.any():
-                logits[own] += run(pixels[own])
+                logits[own] += factor * run(pixels[own])
         return _softened(logits / answering.sum(axis=0)[:, None], temperature)
 
     digests = " ".join(digest_of(teacher.network) for teacher in teachers)
     return teach, f"{digests} {temperature}"
+
+
+def _factors_of_streams(
+    teachers: Sequence[Teacher], engines: Sequence[PredictFn], photos: LabelledPhotos
+) -> npt.NDArray[np.float32]:
+    answering = who_answers(teachers, photos, View.FULL)
+    is_general = np.asarray(answering.all(axis=1))
+    shared = np.asarray(answering.all(axis=0))
+    if is_general.all() or not shared.any():
+        return np.ones(len(teachers), np.float32)
+    pixels = data.some_pixels(photos.only(shared), teachers[0].network.input_shape[1])
+    return at_one_level([np.asarray(run(pixels), np.float32) for run in engines], is_general)
+
+
+def at_one_level(
+    said: Sequence[npt.NDArray[np.float32]], is_general: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float32]:
+    """By what each teacher's logits are multiplied, so that all speak equally loud.
+
+    Args:
+        said: Each one's logits [N, classes] about the same photos.
+        is_general: bool [len(said)], who answers about all photos; these stay as they are.
+
+    Returns:
+        float32 [len(said)]; 1 where there are no such photos, or nobody to compare with.
+    """
+    factors = np.ones(len(said), np.float32)
+    if len(said[0]) and is_general.any():
+        levels = np.array([loudness(logits) for logits in said])
+        factors[~is_general] = levels[is_general].mean() / levels[~is_general]
+    return factors
 
 
 def _softened(logits: npt.NDArray[Any], temperature: float) -> npt.NDArray[np.float32]:

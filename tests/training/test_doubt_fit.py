@@ -12,7 +12,7 @@ import pytest
 keras = pytest.importorskip("keras", reason="training needs the extra [train]")
 
 from keras_flowers.inference.doubt import GAIN, groups_of
-from keras_flowers.training import doubt
+from keras_flowers.training import doubt, metrics
 from keras_flowers.training.batches import CachedFeatures
 from keras_flowers.training.config import TrainConfig
 from keras_flowers.training.drawings import EACH, draw_pictures
@@ -287,8 +287,6 @@ def test_small_sums() -> None:
     np.testing.assert_allclose(
         doubt._sigmoid(np.array([0, np.log(3), -99])), [0.5, 0.75, 0], atol=1e-6
     )
-    # Of two logits 1 apart from their mean; what is added to all of a photo is no loudness.
-    assert doubt._loudness(np.float32([[1, 3], [11, 13]])) == pytest.approx(1)
     parts = [(np.array([True, False, True]), np.float32([[1], [3]]))]
     parts.append((np.array([False, True, False]), np.float32([[2]])))
     assert doubt._in_place(parts).ravel().tolist() == [1, 2, 3]
@@ -340,7 +338,7 @@ def test_columns_are_where_the_documented_loss_is_least(
         inner = np.linalg.lstsq(whitening.matrix.T.astype(float), kernel.astype(float), rcond=None)[
             0
         ]
-    mass = np.concatenate([logits, others]) * (0.7 / doubt._loudness(logits))
+    mass = np.concatenate([logits, others]) * (0.7 / metrics.loudness(logits))
     mass = np.log(np.exp(mass).sum(axis=1))
     shares = np.concatenate([np.ones(60), weights])
     shares /= shares.sum()

@@ -121,19 +121,20 @@ SOURCES = ("garden", "garden", "beds", "street")
 FOUR: Any = SimpleNamespace(source_names=SOURCES, labels=("a", "b"))
 
 EVERYWHERE = Teacher(constant(0.0, 2.0), frozenset({"garden", "beds"}), in_field=True)
-IN_GARDENS = Teacher(constant(0.0, 6.0), frozenset({"garden"}), in_field=False)
+IN_GARDENS = Teacher(constant(6.0, 0.0), frozenset({"garden"}), in_field=False)
+"""Three times as sure: brought to the level of the other, it says (2, 0)."""
 
 MEANS = {
     # The last photo's source taught nobody, so that all answer.
-    View.random(0): [4.0, 4.0, 2.0, 4.0],
+    View.random(0): [0.0, 0.0, 2.0, 0.0],
     # Nobody else has seen views as in the field, and nobody at all such a photo from the street.
-    View.field(1): [2.0, 2.0, 2.0, 4.0],
+    View.field(1): [2.0, 2.0, 2.0, 0.0],
 }
-"""The second logit of each photo."""
+"""By what the second logit of each photo is larger."""
 
 
-def odds(second: list[float], temperature: float) -> np.ndarray:
-    """The probabilities of the logits (0, `second`)."""
+def answered(second: list[float], temperature: float) -> np.ndarray:
+    """The probabilities [N, 2] where the second logit is larger by `second`."""
     of_second = 1 / (1 + np.exp(-np.array(second) / temperature))
     return np.stack([1 - of_second, of_second], axis=1)
 
@@ -156,8 +157,9 @@ def test_each_teacher_answers_about_what_it_learned_from(monkeypatch: pytest.Mon
     views = list(MEANS)
     found = teachers.answers([EVERYWHERE, IN_GARDENS], FOUR, views, 2.0, extractor_of)
     for rows, means in zip(found, MEANS.values(), strict=True):
-        np.testing.assert_allclose(rows[:], odds(means, 2.0)[order], rtol=1e-3)
+        np.testing.assert_allclose(rows[:], answered(means, 2.0)[order], rtol=1e-3)
         np.testing.assert_allclose(rows[np.array([3, 0])], rows[:][[3, 0]])
+        assert (len(rows), rows.shape) == (4, (4, 2))
     assert asked == [(views, True), (views, True)]
     # Who has nothing to say is not asked.
     asked.clear()
@@ -176,18 +178,36 @@ def test_teachers_of_streamed_photos_answer_alike(monkeypatch: pytest.MonkeyPatc
 
         return run, "here"
 
+    def some_pixels(photos: Any, image_size: int) -> np.ndarray:
+        assert image_size == 4
+        return np.zeros((len(photos), 4, 4, 3), np.uint8)
+
     monkeypatch.setattr(teachers, "engine_for", engine_for)
-    teach, key = teachers.answers_to_pixels([EVERYWHERE, IN_GARDENS], FOUR, 3.0)
+    monkeypatch.setattr(teachers.data, "some_pixels", some_pixels)
+    photos: Any = SimpleNamespace(**vars(FOUR), only=lambda wanted: np.flatnonzero(wanted))
+    teach, key = teachers.answers_to_pixels([EVERYWHERE, IN_GARDENS], photos, 3.0)
+    assert seen == [3, 3]  # how loud each speaks about what both know, or nobody
+    seen.clear()
     pixels, numbers = np.zeros((3, 4, 4, 3), np.float32), np.array([3, 2, 0])
     for view, means in MEANS.items():
-        expected = odds([means[number] for number in numbers], 3.0)
+        expected = answered(means, 3.0)[numbers]
         np.testing.assert_allclose(teach(pixels, numbers, view), expected, rtol=1e-5)
     assert seen == [3, 2, 3, 1]  # each about its own photos only
     others = [
-        teachers.answers_to_pixels(some, FOUR, temperature)[1]
+        teachers.answers_to_pixels(some, photos, temperature)[1]
         for some, temperature in (([EVERYWHERE], 3.0), ([EVERYWHERE, IN_GARDENS], 2.0))
     ]
     assert len({key, *others}) == 3
+
+
+def test_all_speak_as_loud_as_those_who_know_everything() -> None:
+    said = [np.float32([[level, -level]] * 3) for level in (1, 3, 8, 0.5)]
+    factors = teachers.at_one_level(said, np.array([True, True, False, False]))
+    assert factors.tolist() == [1, 1, 0.25, 4]
+    # With nobody to compare with, and about no photo, nobody is changed.
+    assert teachers.at_one_level(said, np.array([False] * 4)).tolist() == [1] * 4
+    nothing = [one[:0] for one in said]
+    assert teachers.at_one_level(nothing, np.array([True, True, False, True])).tolist() == [1] * 4
 
 
 def test_teacher_from_other_sources_answers_about_all() -> None:
