@@ -83,6 +83,17 @@ def frozen_lite2_views_2040(runs: Path, seed: int) -> TrainConfig:
     return _on_all_photos(frozen_lite2_views(runs, seed), runs / "frozen_lite2_views_2040")
 
 
+def frozen_lite2_2040(runs: Path, seed: int) -> TrainConfig:
+    """The best frozen base on all labelled photos of Oxford's.
+
+    keras-flowers train --config saved_models/frozen_lite2/config.json \
+        --train_split train+validation --output saved_models/frozen_lite2_2040
+
+    3 minutes.
+    """
+    return _on_all_photos(frozen_lite2(runs, seed), runs / "frozen_lite2_2040")
+
+
 def frozen_2040(runs: Path, seed: int) -> TrainConfig:
     """The default on all labelled photos.
 
@@ -278,6 +289,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             frozen_lite2,
             frozen_lite2_views,
             frozen_lite2_views_2040,
+            frozen_lite2_2040,
             frozen_2040,
             teacher,
             fine_tuned,
