@@ -141,7 +141,8 @@ class TrainConfig:
         None,
         LEARNING,
         "N",
-        "passes over all views (default: 5, or more where these are fewer than 80 steps)",
+        "passes over all views (default: 5, or more where these are fewer than 80 steps); new "
+        "classes upon a tuned base, with --start_from, are fitted to the end instead",
     )
     batch_size: int = _option(256, LEARNING, "N", "views in a step")
     learning_rate: float = _option(
