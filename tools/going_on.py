@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,13 +29,12 @@ from keras_flowers.system import import_tensorflow
 from keras_flowers.training.batches import CachedFeatures
 from keras_flowers.training.config import cache_folder
 from keras_flowers.training.metrics import top_k_correct
-from keras_flowers.training.recipes import FIELD_VARIABLE
 from keras_flowers.training.run_directory import Run, finished_run
 from keras_flowers.training.sources import open_photos
 from keras_flowers.training.sources.source import ALL
 from keras_flowers.training.views import View
 from keras_flowers.training.whitening import Array, Whitening, fit_whitening, measure_moments
-from tools.new_flowers import LEARNED, TEST, read_rows
+from tools.new_flowers import LEARNED, TEST, parser_of_measure, read_rows
 
 if TYPE_CHECKING:
     from keras_flowers.training.data import LabelledPhotos
@@ -129,27 +127,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    options = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    field = os.environ.get(FIELD_VARIABLE)
+    options = parser_of_measure(__doc__, EXAMPLES, RESULTS)
     options.add_argument(
         "--run",
         required=True,
         metavar="FOLDER",
         help="of the training of the model that ships, with its photos where they were",
     )
-    options.add_argument(
-        "--field",
-        type=Path,
-        default=field and Path(field),
-        required=field is None,
-        metavar="FOLDER",
-        help="what tools/fetch_field.py makes (default: $KERAS_FLOWERS_FIELD)",
-    )
-    options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
-    options.add_argument("--cache_dir", metavar="FOLDER", help="as in keras-flowers train")
-    options.add_argument("--results", type=Path, default=RESULTS, metavar="FILE")
     return options
 
 

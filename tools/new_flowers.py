@@ -73,8 +73,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
+    options = parser_of_measure(__doc__, EXAMPLES, RESULTS)
+    options.add_argument(
+        "--bases",
+        nargs="+",
+        default=["MobileNetV2", "flowers102"],
+        metavar="BASE",
+        help="as --base of keras-flowers train takes them (default: %(default)s)",
+    )
+    options.add_argument("--image_size", type=int, default=320, metavar="PIXELS")
+    return options
+
+
+def parser_of_measure(
+    description: str | None, examples: str, results: Path
+) -> argparse.ArgumentParser:
+    """The options of whatever is measured on draws of other flowers: photos, draws, places.
+
+    Args:
+        description: What is measured.
+        examples: For the end of the help.
+        results: The file that is written where none is said.
+    """
     options = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     field = os.environ.get(FIELD_VARIABLE)
     options.add_argument(
@@ -85,17 +109,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="what tools/fetch_field.py makes (default: $KERAS_FLOWERS_FIELD)",
     )
-    options.add_argument(
-        "--bases",
-        nargs="+",
-        default=["MobileNetV2", "flowers102"],
-        metavar="BASE",
-        help="as --base of keras-flowers train takes them (default: %(default)s)",
-    )
-    options.add_argument("--image_size", type=int, default=320, metavar="PIXELS")
     options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
     options.add_argument("--cache_dir", metavar="FOLDER", help="as in keras-flowers train")
-    options.add_argument("--results", type=Path, default=RESULTS, metavar="FILE")
+    options.add_argument("--results", type=Path, default=results, metavar="FILE")
     return options
 
 

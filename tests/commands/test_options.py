@@ -6,7 +6,6 @@ Scripts are written for these; whoever changes one here says so in CHANGELOG.md.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import importlib
 
 import pytest
@@ -14,7 +13,6 @@ import pytest
 pytest.importorskip("tensorflow_datasets", reason="some commands need the extra [train]")
 
 from keras_flowers.__main__ import COMMANDS
-from keras_flowers.training.config import TrainConfig
 
 OPTIONS = """
 predict:
@@ -268,56 +266,3 @@ def options_of(name: str) -> str:
 def test_command_takes_what_it_took(name: str) -> None:
     expected = dict(one.split(":\n", 1) for one in OPTIONS.strip().split("\n\n"))
     assert options_of(name) == f"{name}:\n{expected[name]}"
-
-
-DEFAULTS = """
-data ()
-label_map ()
-data_weight ()
-balance_classes False
-category_names None
-taxonomy None
-validation_data ()
-strict False
-dataset 'oxford_flowers102'
-data_dir None
-train_split 'train'
-validation_split 'validation'
-test_split 'test'
-base 'MobileNetV2'
-image_size None
-start_from None
-dropout 0.0
-views 4
-field_views 0
-epochs None
-batch_size 256
-learning_rate 0.0005
-weight_decay 0.01
-label_smoothing 0.1
-shrinkage 1.0
-temperature None
-seed 0
-fine_tune None
-teacher ()
-distillation_temperature 3.5
-fine_tune_views 16
-fine_tune_field_views 0
-fine_tune_epochs 4
-fine_tune_learning_rate 0.001
-output None
-overwrite False
-cache_dir None
-export False
-engine None
-ray_address None
-worker_cores None
-"""
-
-
-def test_training_does_what_it_did_where_nothing_is_said() -> None:
-    said = "\n".join(
-        f"{field.name} {getattr(TrainConfig(), field.name)!r}"
-        for field in dataclasses.fields(TrainConfig)
-    )
-    assert said == DEFAULTS.strip()

@@ -328,7 +328,8 @@ def test_head_that_goes_on_learns_gently_and_balances_new_classes(
     monkeypatch.setattr(train, "balance_new", balance)
     config = ResolvedConfig(TrainConfig(learning_rate=0.01), 320, 2)
     photos = CachedFeatures([np.ones((3, 2), np.float16)], np.arange(3))
-    both: Any = train._Head(photos, "validation")  # type: ignore[arg-type]
+    validation: Any = "validation"
+    both: Any = train._Head(photos, validation)
     train._fit_head(config, wider, both, run, start)
     assert wider.get_layer(OUTPUT).get_weights()[1].tolist() == [0.5, -0.5, -1]
     train._fit_head(config, wider, both._replace(validation=None), run, start)
@@ -372,7 +373,8 @@ def test_head_upon_a_tuned_network_grows_to_know_new_classes(
     monkeypatch.setattr(train, "balance_new", balance)
     rows = np.float16([[0, 0], [4, 0], [0, 4], [2, 2]])
     photos = CachedFeatures([rows], np.array([0, 1, 2, 2]))
-    both: Any = train._Head(photos, "validation")  # type: ignore[arg-type]
+    validation: Any = "validation"
+    both: Any = train._Head(photos, validation)
     config = ResolvedConfig(TrainConfig(shrinkage=0.25), 320, 2)
     wider = start.with_classes(3, seed=0)
     assert train._fit_head(config, wider, both, run, start) == [{"epoch": 1.0}]

@@ -229,7 +229,9 @@ def test_head_is_fitted_with_its_settings_and_goes_on_in_the_way_of_its_start(
     tail = SimpleNamespace(get_layer=layers.get, output_shape=(None, 3))
     monkeypatch.setattr(models, "split_at", lambda model, name: ("trunk", tail))
     asked: list[Any] = []
-    fitted = heads.FittedHead(np.float32(6), np.float32(2), None, [{"epoch": 1}])  # type: ignore[arg-type]
+    weights: Any = np.float32(6), np.float32(2)
+    whitening: Any = None
+    fitted = heads.FittedHead(*weights, whitening, [{"epoch": 1}])
     monkeypatch.setattr(heads, "fit_head", lambda *a, **b: asked.append((a, b)) or fitted)
     balanced: list[Any] = []
     monkeypatch.setattr(train, "balance_new", lambda *a: balanced.append(a) or "raised")
