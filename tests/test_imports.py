@@ -100,6 +100,12 @@ def test_help_of_a_command_loads_no_tensorflow(command: str) -> None:
     assert loaded(code, *HEAVY) == set()
 
 
+def test_help_of_the_measures_on_other_flowers_loads_no_tensorflow() -> None:
+    modules = "tools.going_on", "tools.new_flowers"
+    code = "\n".join(f"import {one}; {one}.parser().format_help()" for one in modules)
+    assert loaded(code, "tensorflow", "keras", path=Path(__file__).parents[1]) == set()
+
+
 def test_chart_loads_no_tensorflow_and_no_pyplot() -> None:
     code = (
         "import keras_flowers.inference.chart, sys; assert 'matplotlib.pyplot' not in sys.modules"

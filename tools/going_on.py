@@ -26,18 +26,17 @@ from keras_flowers.commands.exit import exit_with
 from keras_flowers.commands.messages import show_messages
 from keras_flowers.files import write_json
 from keras_flowers.system import import_tensorflow
-from keras_flowers.training.batches import CachedFeatures
 from keras_flowers.training.config import cache_folder
-from keras_flowers.training.metrics import top_k_correct
 from keras_flowers.training.run_directory import Run, finished_run
 from keras_flowers.training.sources import open_photos
 from keras_flowers.training.sources.source import ALL
 from keras_flowers.training.views import View
-from keras_flowers.training.whitening import Array, Whitening, fit_whitening, measure_moments
 from tools.new_flowers import LEARNED, TEST, parser_of_measure, read_rows
 
 if TYPE_CHECKING:
+    from keras_flowers.training.batches import CachedFeatures
     from keras_flowers.training.data import LabelledPhotos
+    from keras_flowers.training.whitening import Array, Whitening
 
 RESULTS = Path(__file__).parents[1] / "docs" / "going_on.json"
 
@@ -139,9 +138,11 @@ def parser() -> argparse.ArgumentParser:
 
 def head_and_features(run: Run, field: Path, cache: Path) -> tuple[Head, Features]:
     """The head of a finished model, and what its network gives for all photos."""
+    from keras_flowers.training.batches import CachedFeatures
     from keras_flowers.training.features import FeatureExtractor, stored_order
     from keras_flowers.training.known import without_known
     from keras_flowers.training.model import FEATURES, OUTPUT, split_at
+    from keras_flowers.training.whitening import fit_whitening, measure_moments
 
     model = without_known(run.load_model())
     temperature = float(run.metrics["temperature"])
@@ -201,6 +202,8 @@ def measure(head: Head, features: Features, pair: Sequence[str], seed: int) -> d
         for each of how the biases of new classes are: `fitted` by the photos learned from, and
         `balanced`, as it is built.
     """
+    from keras_flowers.training.batches import CachedFeatures
+    from keras_flowers.training.metrics import top_k_correct
     from keras_flowers.training.new_classes import grow_head
     from keras_flowers.training.start_from import balance_new
 

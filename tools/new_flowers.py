@@ -21,7 +21,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,11 +31,13 @@ from keras_flowers.commands.messages import show_messages
 from keras_flowers.errors import UserError
 from keras_flowers.files import write_json
 from keras_flowers.system import import_tensorflow
-from keras_flowers.training.batches import CachedFeatures
 from keras_flowers.training.config import TrainConfig, cache_folder
 from keras_flowers.training.recipes import FIELD_VARIABLE
 from keras_flowers.training.sources import open_photos
 from keras_flowers.training.sources.source import ALL
+
+if TYPE_CHECKING:
+    from keras_flowers.training.batches import CachedFeatures
 
 RESULTS = Path(__file__).parents[1] / "docs" / "new_flowers.json"
 
@@ -142,6 +144,7 @@ def features_of(
     rows: Sequence[dict[str, str]], base: str, image_size: int, cache_dir: str | None
 ) -> tuple[CachedFeatures, list[str]]:
     """Features of all views of the photos that can be read, and the table that each stands in."""
+    from keras_flowers.training.batches import CachedFeatures
     from keras_flowers.training.features import FeatureExtractor, stored_order
     from keras_flowers.training.model import FEATURES, build_model, split_at
 
@@ -214,6 +217,7 @@ def score(
     """Trains a head on some photos, and gives the share of others that it names right."""
     import keras
 
+    from keras_flowers.training.batches import CachedFeatures
     from keras_flowers.training.head import fit_head
     from keras_flowers.training.metrics import top_k_correct
     from keras_flowers.training.train import epochs_for

@@ -28,7 +28,7 @@ from keras_flowers.inference.bulk import STDIN, Answer, PhotoInput, find_inputs,
 from keras_flowers.inference.classifier import Classifier, load_classifier
 from keras_flowers.inference.exif import CaptureInfo, read_capture_info
 from keras_flowers.inference.flowers import flower_named
-from keras_flowers.inference.formats import is_chart
+from keras_flowers.inference.formats import free_chart_path
 from keras_flowers.inference.image import read_photo, squash
 from keras_flowers.inference.labels import read_category_names
 from keras_flowers.inference.prediction import Prediction
@@ -146,7 +146,8 @@ def _draw(
     from keras_flowers.inference import chart
 
     assert not isinstance(photo.source, UserError)
-    path = options.chart or _free_chart_path(photo)
+    name = "photo" if photo.name == STDIN else photo.name
+    path = options.chart or free_chart_path(name, "flower")
     bars = min(options.top_k, MAX_BARS)
     try:
         picture = read_photo(photo.source, chart.PHOTO_SIZE)
@@ -183,16 +184,6 @@ def _how(prediction: Prediction) -> str:
     if others:
         text += f", for {others[0][0]} with {evidence.of(others[0][0]).sum():.1f}"
     return text + " (logits above the mean of all names)"
-
-
-def _free_chart_path(photo: PhotoInput) -> Path:
-    """A name in the current folder where there is nothing, or a chart of ours."""
-    # Cut, since file systems end at 255 bytes.
-    stem = "photo" if photo.name == STDIN else Path(photo.name).stem[:60]
-    path, number = Path(f"{stem}_flower.png"), 2
-    while path.exists() and not is_chart(path):
-        path, number = Path(f"{stem}_flower_{number}.png"), number + 1
-    return path
 
 
 def _has_display() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from keras_flowers.commands.exit import EXIT_SOME_FAILED, exit_with
 from keras_flowers.commands.messages import show_messages
 from keras_flowers.errors import UserError, reason_of
 from keras_flowers.inference.classifier import load_classifier
+from keras_flowers.inference.formats import free_chart_path
 from keras_flowers.inference.similar import SimilarPhotos
 from keras_flowers.inference.text import printable
 from keras_flowers.system import import_tensorflow
@@ -20,13 +22,16 @@ from keras_flowers.system import import_tensorflow
 if TYPE_CHECKING:
     from keras_flowers.inference.classifier import Classifier
 
+_NAMED_FOR_THE_PHOTO = Path()
+"""What `--chart` is without a file."""
+
 _EXAMPLES = """
 examples:
   the five training photos most like a photo
     keras-flowers similar sunflower.jpg
 
-  ten, drawn side by side, of the data set as TensorFlow Datasets keeps it
-    keras-flowers similar sunflower.jpg --count 10 --chart similar.png
+  ten, drawn side by side to sunflower_similar.png
+    keras-flowers similar sunflower.jpg --count 10 --chart
 
   of a model of your own, for a program
     keras-flowers similar sunflower.jpg --model saved_models/mine --json
@@ -103,7 +108,16 @@ def _check(options: argparse.Namespace) -> None:
     if options.count < 1:
         raise UserError(f"--count is {options.count}; expected at least 1")
     if options.data and options.chart is None and options.build is None:
-        raise UserError("--data says where the photos are that --chart draws; add --chart FILE")
+        raise UserError("--data says where the photos are that --chart draws; add --chart")
+    if options.chart is None or options.photo is None:
+        return
+    if options.chart == _NAMED_FOR_THE_PHOTO:
+        options.chart = free_chart_path(options.photo, "similar")
+    elif any(
+        os.path.exists(one) and options.chart.exists() and options.chart.samefile(one)
+        for one in filter(None, (options.photo, options.model))
+    ):
+        raise UserError(f"{options.chart} would be overwritten by the chart; choose another name")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -130,9 +144,12 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--chart",
         type=Path,
+        nargs="?",
+        const=_NAMED_FOR_THE_PHOTO,
         metavar="FILE",
-        help="draw the photos side by side: .png, .jpg, .webp, .pdf or .svg; needs the training "
-        "photos, and the extra [train] where these are a TFDS set",
+        help="draw the photos side by side: .png, .jpg, .webp, .pdf or .svg (without FILE, which "
+        "comes after PHOTO: PHOTO_similar.png in the current folder); needs the training photos, "
+        "and the extra [train] where these are a TFDS set",
     )
     options.add_argument(
         "--build",

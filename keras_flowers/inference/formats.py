@@ -174,6 +174,21 @@ def is_photo_folder(name: str) -> bool:
     return name not in _THUMBNAIL_FOLDERS
 
 
+def free_chart_path(photo: str, kind: str) -> Path:
+    """A name in the current folder where there is nothing, or a chart of ours.
+
+    Args:
+        photo: The name of the photo that is drawn.
+        kind: What the chart shows, the last word of its name.
+    """
+    # Cut, since file systems end at 255 bytes.
+    stem = Path(photo).stem[:60]
+    path, number = Path(f"{stem}_{kind}.png"), 2
+    while path.exists() and not is_chart(path):
+        path, number = Path(f"{stem}_{kind}_{number}.png"), number + 1
+    return path
+
+
 def is_chart(path: Path) -> bool:
     """Whether `path` is a picture that `chart.save` wrote: it says so near its start or end."""
     try:

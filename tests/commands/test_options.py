@@ -58,7 +58,7 @@ similar:
   --count N (int) = 5
   --model FILE (Path)
   --json
-  --chart FILE (Path)
+  --chart FILE x? (Path) means .
   --build MODEL (Path)
  training photos
   --data SOURCE again

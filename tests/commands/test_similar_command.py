@@ -73,6 +73,23 @@ def test_options_that_do_not_go_together_are_refused(
     assert asked == []
 
 
+def test_chart_is_named_for_the_photo_and_replaces_neither_it_nor_another_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    drawn: list[Path] = []
+    monkeypatch.setattr(command, "_draw", lambda *of: drawn.append(of[-1].chart) or 0)
+    for name in ("a.jpg", "a_flower.png"):
+        (tmp_path / name).touch()
+    assert command.main(["a.jpg", "--chart"]) == 0
+    assert command.main(["a.jpg", "--chart", "new.jpg"]) == 0
+    (tmp_path / "a_similar.png").write_bytes(b"a photo of somebody's")
+    assert command.main(["a.jpg", "--chart"]) == 0
+    assert drawn == [Path("a_similar.png"), Path("new.jpg"), Path("a_similar_2.png")]
+    with pytest.raises(UserError, match=r"a\.jpg would be overwritten by the chart"):
+        command.main(["a.jpg", "--chart", str(tmp_path / "a.jpg")])
+
+
 def test_one_photo_is_enough(asked: list[Any]) -> None:
     assert command.main(["a.jpg", "--count", "1"]) == 0
 
