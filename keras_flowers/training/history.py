@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 def write_history(run: Run, history: History) -> None:
-    """Writes `history.csv`, `learning_curves.png` and `logs/`."""
+    """Writes `history.csv`, `logs/` and, of several epochs, `learning_curves.png`."""
     write_text(run.history_path, _as_csv(history))
-    chart.save(chart.draw_learning_curves(comparable(history)), run.curves_path)
+    if len(history) > 1:  # a point is no curve
+        chart.save(chart.draw_learning_curves(comparable(history)), run.curves_path)
     _write_logs(run.logs, history)
 
 

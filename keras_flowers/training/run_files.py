@@ -72,7 +72,7 @@ def write_run(result: TrainResult, model: keras.Model, splits: Splits, history: 
         add_to_archive(new.model_path, metadata)
         write_json(new.metrics_path, found)
         written = {path.name for path in folder.iterdir()}
-    for path in (result.run.split_path, result.run.left_out_path):
+    for path in (result.run.split_path, result.run.left_out_path, result.run.curves_path):
         if path.name not in written:
             path.unlink(missing_ok=True)  # of the run that was overwritten
     result.run.remove_checkpoints()

@@ -259,6 +259,16 @@ def test_learning_curves_do_without_validation() -> None:
     pixels(figure)
 
 
+def test_accuracy_is_drawn_between_none_and_all() -> None:
+    rows = [{"epoch": epoch, "loss": 1.0, "accuracy": share} for epoch, share in ((1, 0), (2, 1))]
+    accuracy = chart.draw_learning_curves(rows).axes[1]
+    assert accuracy.get_ylim() == (0, 1)
+    assert not accuracy.get_lines()[0].get_clip_on()
+    rows[0]["accuracy"] = 0.9
+    lowest, highest = chart.draw_learning_curves(rows).axes[1].get_ylim()
+    assert 0.85 < lowest < 0.9 and highest == 1
+
+
 def test_learning_curves_of_a_loss_that_is_no_number_are_drawn() -> None:
     rows = [{"epoch": epoch, "loss": float("nan"), "accuracy": 0.1} for epoch in (1, 2, 3)]
     pixels(chart.draw_learning_curves(rows))

@@ -53,6 +53,7 @@ def test_without_validation_there_is_no_log_of_it(tmp_path: Path) -> None:
     run = Run.at(tmp_path)
     write_history(run, [{"epoch": 1, "loss": 2.5, "accuracy": 0.25}])
     assert not (run.logs / "validation").exists()
+    assert run.history_path.exists() and not run.curves_path.exists()  # a point is no curve
 
 
 def test_losses_are_drawn_only_where_they_can_be_compared() -> None:

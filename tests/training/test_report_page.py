@@ -257,6 +257,10 @@ def test_learning_curves_are_drawn_where_there_is_a_history() -> None:
         "The run has no history.csv , so there is nothing to draw."
     )
     history = [{"epoch": 1.0, "loss": 1.0, "accuracy": 0.5}]
+    assert said(page._curves(findings(history=history))) == (
+        "It learned in a single step, so there is no curve to draw."
+    )
+    history.append({"epoch": 2.0, "loss": 0.5, "accuracy": 0.75})
     assert page._curves(findings(history=history)).startswith(
         '<img class="chart" src="data:image/svg+xml;base64,'
     )

@@ -116,7 +116,7 @@ def test_what_is_not_known_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert json.loads((tmp_path / "mine" / "metrics.json").read_text())["doubt"] is None
 
 
-def test_photos_that_were_left_out_are_listed_once_and_old_lists_go(
+def test_photos_that_were_left_out_are_listed_once_and_old_files_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "mine"
@@ -124,6 +124,7 @@ def test_photos_that_were_left_out_are_listed_once_and_old_lists_go(
     splits = Splits(train, photos("b.jpg"), photos("c.jpg", "a.jpg"), None, photos("d.jpg"))
     write(folder, splits, monkeypatch)
     (folder / "checkpoints").mkdir()
+    (folder / "learning_curves.png").touch()
     rows = (folder / "left_out.csv").read_text().splitlines()
     assert rows[0] == "source,class,photo,reason"
     assert [row.split(",")[2] for row in rows[1:]] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]

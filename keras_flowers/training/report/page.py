@@ -274,6 +274,8 @@ def _value(value: Any) -> str:
 def _curves(findings: Findings) -> str:
     if not findings.history:
         return "<p>The run has no <code>history.csv</code>, so there is nothing to draw.</p>"
+    if len(findings.history) == 1:
+        return "<p>It learned in a single step, so there is no curve to draw.</p>"
     figure = chart.draw_learning_curves(comparable(list(findings.history)))
     return _chart(figure, "Loss and accuracy of each epoch, for training and validation")
 
