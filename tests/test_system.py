@@ -48,6 +48,23 @@ def test_standard_error_is_held_back_but_for_what_is_passed_on(
         assert capfd.readouterr().err == shown
 
 
+def test_what_python_wrote_before_and_after_is_not_held_back(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    with open(2, "w", closefd=False) as buffered:  # written when it is full, or told to
+        monkeypatch.setattr("sys.stderr", buffered)
+        buffered.write("before, ")
+        with system.standard_error_held_back():
+            buffered.write("within, ")
+        buffered.write("after")
+    assert capfd.readouterr().err == "before, after"
+    monkeypatch.setattr("sys.stderr", None)
+    with system.standard_error_held_back():
+        os.write(2, b"within")
+    assert capfd.readouterr().err == ""
+
+
 def test_closed_standard_error_is_nothing_to_hold_back() -> None:
     code = (
         "import os, sys; from keras_flowers import system\n"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,8 @@ from export_fixtures import Exported
 
 from keras_flowers.commands import export
 from keras_flowers.commands.exit import EXIT_BAD_INPUT, EXIT_SOME_FAILED, exit_with
+from keras_flowers.export import export as export_module
+from keras_flowers.export import photos as photos_module
 from keras_flowers.export import verify
 from keras_flowers.export.formats import FORMAT_NAMES, FORMATS
 from keras_flowers.export.photos import VerificationPhotos
@@ -104,6 +109,51 @@ def test_verify_ends_with_the_report_and_its_verdict(
         "bare_float32.tflite",
         "bare_int8.tflite",
     ]
+
+
+def test_every_option_reaches_what_exports_and_verifies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+
+    def record(place: Any, name: str, answer: Any) -> None:
+        def call(*given: Any, **options: Any) -> Any:
+            asked.append((name, *given, options))
+            return answer
+
+        monkeypatch.setattr(place, name, call)
+
+    record(export_module, "export_model", {"float32": "a", "int8": "b"})
+    record(export_module, "measure_accuracy_change", "as good")
+    record(photos_module, "photos_of_split", "the first of them")
+    record(verify, "verify_model", SimpleNamespace(broken=[]))
+    record(Run, "photos", "photos")
+    (tmp_path / "model.keras").touch()
+    (tmp_path / "config.json").write_text(json.dumps({"settings": {"test_split": "test[:9]"}}))
+    run = Run.at(tmp_path)
+    files = ("export_model", run, None, {"output": None, "data_dir": None})
+    assert export.main([str(tmp_path)]) == 0
+    assert asked == [files, ("measure_accuracy_change", run, "b", {"data_dir": None})]
+    assert capsys.readouterr().out == "int8: as good\n"
+    asked.clear()
+    command = [str(tmp_path), "--output", "there", "--data_dir", "D", "--verify"]
+    command += ["--formats", "int8", "float16", "--data", "s", "--data", "t", "--label_map", "l"]
+    assert export.main(command) == 0
+    own = Run(run.folder, run.model_path, ("s", "t"), ("l",))
+    there = Run(Path("there"), run.model_path, ("s", "t"), ("l",))
+    assert asked == [
+        ("export_model", own, ["int8", "float16"], {"output": Path("there"), "data_dir": "D"}),
+        ("photos", own, "test[:9]", "D", {}),
+        ("photos_of_split", "photos", {"limit": export.VERIFIED_PHOTOS}),
+        ("verify_model", there, "the first of them", {}),
+    ]
+    asked.clear()
+    assert export.export_and_verify(tmp_path, data_dir="E")
+    assert asked[:2] == [
+        ("export_model", run, None, {"output": None, "data_dir": "E"}),
+        ("photos", run, "test[:9]", "E", {}),
+    ]
+    assert asked[3][1] == run
 
 
 # In a clone.

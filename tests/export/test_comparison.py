@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from keras_flowers.export.limits import Limits
 from keras_flowers.export.photos import VerificationPhotos
 from keras_flowers.export.versions import Version
 from keras_flowers.inference.metadata import Metadata
+from keras_flowers.training.run_directory import Run
 
 LABELS = np.array([0, 1, 2, -1])
 RIGHT = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.4, 0.3, 0.3]], np.float32)
@@ -172,6 +174,48 @@ def test_photos_that_cannot_be_read_leave_nothing_to_compare(
     pytest.importorskip("tensorflow")
     with pytest.raises(UserError, match="none of these photos can be read: garden"):
         verify._compare_all(two, photos, contextlib.ExitStack())
+
+
+def test_photos_are_those_that_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = version(tmp_path / "model.keras", (8, 8))
+    asked: list[Any] = []
+
+    def recorded(name: str) -> Any:
+        return lambda *given, **options: asked.append((name, *given, options)) or name
+
+    monkeypatch.setattr(versions, "find_versions", lambda run: [best])
+    monkeypatch.setattr(verify, "import_tensorflow", lambda: asked.append("TensorFlow"))
+    for name in ("photos_of", "photos_of_split", "photos_of_folder"):
+        monkeypatch.setattr(verify, name, recorded(name))
+    monkeypatch.setattr(verify, "_compare_all", lambda versions, photos, stack: (versions, photos))
+
+    def shown(**options: Any) -> list[Any]:
+        asked.clear()
+        assert verify.verify_model(tmp_path, **options)[0] == [best]  # type: ignore[index]
+        assert asked[0] == "TensorFlow"
+        return asked[1:]
+
+    run = Run.at(tmp_path)
+    of_split = ("photos_of_split", "photos_of", {"limit": None})
+    options = {"run": run, "data_dir": None, "sources": (), "label_map": ()}
+    model = (best.path, best.metadata)
+    assert shown() == [("photos_of", *model, "test", options), of_split]
+    # Those that the run was tested on, if nobody says otherwise.
+    run.config_path.write_text(json.dumps({"settings": {"test_split": "validation"}}))
+    assert shown() == [("photos_of", *model, "validation", options), of_split]
+    given = {"data_dir": "D", "sources": ["a"], "label_map": ["m"]}
+    few = (*of_split[:2], {"limit": 3})
+    options = {"run": run, **given}
+    assert shown(split="x", limit=3, **given) == [("photos_of", *model, "x", options), few]
+    assert shown(**given)[0] == ("photos_of", *model, None, options)
+    folder = ("photos_of_folder", Path("garden"), ("a", "b"), {"limit": 4})
+    assert shown(photos="garden", limit=4) == [folder]
+    ready = VerificationPhotos("garden", 0, [])
+    asked.clear()
+    assert verify.verify_model(run, ready)[1] is ready  # type: ignore[index]
+    assert asked == ["TensorFlow"]
 
 
 def test_file_is_called_what_it_says_it_is_or_as_the_file(tmp_path: Path) -> None:

@@ -162,7 +162,25 @@ def test_head_of_very_different_weights_survives_8_bits(monkeypatch: pytest.Monk
         return least_squares(draft, exact)
 
     monkeypatch.setattr(int8, "_least_squares", watched)
+    steps: list[tuple[str, int]] = []
+    for name in ("_cross_layer_equalise", "_gptq_round", "_quantise"):
+        call = getattr(int8, name)
+        monkeypatch.setattr(
+            int8,
+            name,
+            lambda network, shown, *rest, name=name, call=call: (
+                steps.append((name, len(shown))),
+                call(network, shown, *rest),
+            )[1],
+        )
     assert agreement(int8.convert_int8(model, photos[:50])) > 0.9
+    # Every fourth photo for the draft, all of them for what is written.
+    assert steps == [
+        ("_cross_layer_equalise", 50),
+        ("_gptq_round", 16),
+        ("_quantise", 13),
+        ("_quantise", 50),
+    ]
     (draft,) = drafts  # level already, but for what 8 bits change
     assert np.abs(draft.mean(axis=0)).mean() < 0.25
     assert np.abs(draft.std(axis=0) - 1).mean() < 0.25

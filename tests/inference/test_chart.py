@@ -233,6 +233,15 @@ def test_charts_are_told_from_the_users_pictures(tmp_path: Path) -> None:
     assert not is_chart(tmp_path / "none.png")
 
 
+def test_row_is_as_high_as_the_highest_name_beside_it() -> None:
+    names = ["a name of its own " * 6, "rose", "lotus", "aster", "iris", "moss"]
+    figure = chart.draw_prediction(photo(), [(name, 1 / 6) for name in names])
+    _, bars = figure.axes
+    height = bars.get_position().height * figure.get_size_inches()[1] / len(names)
+    highest = chart._size(figure, chart._wrapped(names[0], 28), size=13, weight="bold")[1]
+    assert height == pytest.approx(highest + chart._LINE_GAP, rel=0.01)
+
+
 # Learning curves.
 
 

@@ -12,8 +12,10 @@ import pytest
 pytest.importorskip("scipy", reason="comparing runs needs the extra [train]")
 
 from keras_flowers.errors import UserError
-from keras_flowers.training import compare, metrics
+from keras_flowers.training import compare, features, fit, known, metrics
+from keras_flowers.training import model as models
 from keras_flowers.training.compare import Compared, Comparison, Pair, holm, mcnemar
+from keras_flowers.training.views import View
 
 
 def run(folder: str, **settings: Any) -> Any:
@@ -183,3 +185,68 @@ def test_runs_are_scored_on_what_is_in_common_and_nothing_in_common_is_refused(
         compare.compare_runs(["a", "b"])
     with pytest.raises(UserError, match="expected two or more different runs"):
         compare.compare_runs(["a"])
+
+
+def test_run_is_scored_through_its_own_features_on_the_photos_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Any] = []
+
+    def extractor(trunk: str, **options: Any) -> Any:
+        made.append((trunk, options))
+        return SimpleNamespace(features=lambda photos, views: (photos.split, views))
+
+    # In the order of the features: 1, 2, 3; of these the first is named wrong.
+    answers = np.float32([[0.25, 0.75], [0.75, 0.25], [0.5, 0.5]])
+    classes = np.array([0, 0, 0])
+    asked: list[Any] = []
+    monkeypatch.setattr(known, "without_known", lambda model: f"{model} without known")
+    monkeypatch.setattr(
+        models, "split_at", lambda model, layer: (f"{model} below {layer}", f"above {layer}")
+    )
+    monkeypatch.setattr(features, "FeatureExtractor", extractor)
+    monkeypatch.setattr(features, "stored_order", lambda photos: np.array([2, 0, 1]))
+    monkeypatch.setattr(fit, "predict_all", lambda *a: asked.append(a) or (answers, classes))
+    monkeypatch.setattr(metrics, "score", lambda *given: given)
+    one = run("x/mine", seed=3, cache_dir="C")
+    one.load_model = lambda: "model"
+    photos: Any = SimpleNamespace(split="test", digests=np.array([b"2", b"3", b"1"]))
+    found = compare._score(one, "it", photos, [b"2", b"1"], ["s", "t"])
+    assert (found.run, found.name) == (one, "it")
+    assert found.correct.tolist() == [True, False]
+    scored: Any = found.scores
+    assert (scored[0].tolist(), scored[2]) == ([[0.75, 0.25], [0.25, 0.75]], ["s", "t"])
+    options = {"seed": 3, "folder": Path("C") / "features", "run": "mine"}
+    assert made == [("model without known below features", options)]
+    assert asked == [("above features", ("test", [View.FULL]))]
+    plain = run("y")
+    plain.load_model = lambda: "model"
+    compare._score(plain, "y", photos, [b"3"], ["s"])
+    assert made[1][1]["seed"] == 0
+
+
+def test_other_photos_are_those_of_each_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    from keras_flowers.training.run_directory import Run
+
+    class OpenedError(Exception):
+        pass
+
+    def opened(*given: Any) -> Any:
+        raise OpenedError(given)
+
+    monkeypatch.setattr(compare, "import_tensorflow", lambda: None)
+    monkeypatch.setattr(compare, "finished_run", lambda path, option: Run.at(f"{option} {path}"))
+    monkeypatch.setattr(compare, "_open", opened)
+    with pytest.raises(OpenedError) as asked:
+        compare.compare_runs(
+            ["a", "b"],
+            split="train",
+            data_dir="D",
+            sources=[Path("s")],  # type: ignore[list-item]
+            label_map=["l"],
+        )
+    runs = [
+        Run(Path(f"the run {name}"), Path(f"the run {name}") / "model.keras", ("s",), ("l",))
+        for name in "ab"
+    ]
+    assert asked.value.args == ((runs, "train", "D"),)

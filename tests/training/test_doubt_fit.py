@@ -117,8 +117,8 @@ def test_model_is_found_again_below_its_doubt(model: keras.Model, tmp_path: Path
     np.testing.assert_allclose(without_known(read)(pixels), model(pixels), atol=1e-6)
     np.testing.assert_allclose(logits_of(read)(pixels), logits_of(model)(pixels), atol=1e-5)
     again = score_in(read)
-    np.testing.assert_allclose(again.deviation, score().deviation, rtol=1e-5)
-    np.testing.assert_allclose(again.weights, score().weights)
+    for name, value in vars(score()).items():
+        np.testing.assert_allclose(getattr(again, name), value, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 def test_pictures_of_nothing_differ_and_are_the_same_each_time() -> None:

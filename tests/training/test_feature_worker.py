@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="training needs the extra [train]")
 
 from keras_flowers.inference.scale.work import WorkerDiedError, do_all
+from keras_flowers.training import feature_worker
 from keras_flowers.training.feature_worker import KeptWorkers
 
 
@@ -36,3 +37,22 @@ def test_workers_stay_for_the_next_pass_unless_they_died() -> None:
     assert (Counted.made, Counted.closed) == (1, 0)
     assert [done for _, done in do_all(["deadly"], new_worker, 1)] == ["deadly"]
     assert (Counted.made, Counted.closed) == (2, 1)
+
+
+def test_tensorflow_uses_no_more_cores_than_the_worker_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    called: list[Any] = []
+    threads, names = tf.config.threading, ("intra", "inter")
+    for name in names:
+        monkeypatch.setattr(
+            threads,
+            f"set_{name}_op_parallelism_threads",
+            lambda cores, name=name: called.append((name, cores)),
+        )
+    monkeypatch.setattr(
+        tf.config.experimental, "enable_op_determinism", lambda: called.append("determinism")
+    )
+    monkeypatch.setattr(feature_worker, "make_worker", lambda cores: f"uses {cores}")
+    assert feature_worker.start_worker(3) == "uses 3"
+    assert called == [("intra", 3), ("inter", 3), "determinism"]

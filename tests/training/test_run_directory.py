@@ -78,6 +78,22 @@ def test_no_model_is_said(tmp_path: Path, name: str) -> None:
         Run.open(tmp_path / name)
 
 
+def test_run_that_is_not_there_or_not_finished_is_said_with_its_option(
+    folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"^--x none does not exist; expected the folder of a fini"):
+        run_directory.finished_run("none", "--x")
+    reason = "tulips is no finished run: expected a folder that keras-flowers train wrote, with mo"
+    with pytest.raises(UserError, match=reason):
+        run_directory.finished_run(str(folder), "--x")
+    run = Run.at(folder)
+    run.metrics_path.write_text("{}")
+    assert run_directory.finished_run(str(folder), "--x") == run
+    run.config_path.unlink()
+    with pytest.raises(UserError, match=reason):
+        run_directory.finished_run(str(folder), "--x")
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"scores": 3}'])
 def test_damaged_scores_are_said(tmp_path: Path, content: str) -> None:
     (tmp_path / "metrics.json").write_text(content)
@@ -106,6 +122,24 @@ def test_photos_are_those_of_the_version_and_folder_of_the_training(
         ("a_set/a_config:1.2.3", "test[:2]", "/their/data", cache),
         ("a_set/a_config:1.2.3", "train", "/elsewhere", cache),
     ]
+
+
+def test_photos_of_a_run_that_is_given_others_are_those(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        run_directory, "photos_of", lambda *given, **options: asked.append((given, options))
+    )
+    monkeypatch.setattr(run_directory, "read_metadata", lambda path: f"of {path.name}")
+    own = Run.at(tmp_path)
+    others = Run(tmp_path, own.model_path, ("a", "b"), ("m",))
+    own.photos("train")
+    others.photos("train", "D")
+    given = (own.model_path, "of model.keras")
+    plain = {"run": own, "data_dir": None, "sources": (), "label_map": ()}
+    of_others = {"run": others, "data_dir": "D", "sources": ("a", "b"), "label_map": ("m",)}
+    assert asked == [((*given, "train"), plain), ((*given, None), of_others)]
 
 
 def test_size_is_that_of_a_file_or_of_all_files_below_a_folder(tmp_path: Path) -> None:
@@ -237,7 +271,7 @@ def test_photos_of_a_run_are_those_that_are_here_divided_as_they_were(
     alone = {**alike, "label_map": ["-"], "division": None}
     more.mkdir()
     (folder / "split.csv").touch()
-    Run.open(folder).photos("train", "elsewhere")
+    assert Run.open(folder).photos("train", "elsewhere") == "photos of train"
     both = {**alike, "label_map": ["-", "m.csv"], "division": folder / "split.csv"}
     # One map is for all sources, however many of them are here.
     settings["label_map"] = ["one.csv"]

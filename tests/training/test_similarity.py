@@ -136,6 +136,36 @@ def test_photos_are_asked_for_only_where_they_are(monkeypatch: pytest.MonkeyPatc
     assert len(asked) == 1
 
 
+def test_photos_are_looked_for_where_they_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    class LookedForError(Exception):
+        pass
+
+    def look(*given: Any, **options: Any) -> Any:
+        raise LookedForError(given, options)
+
+    monkeypatch.setattr(similarity, "_training_photos", look)
+    made = classifier(trained_on={"split": "train[:9]"})
+    made.insides = None
+    loaded: list[Any] = []
+    monkeypatch.setattr(
+        similarity, "load_classifier", lambda *a, **b: loaded.append((a, b)) or made
+    )
+    monkeypatch.setattr(similarity, "available_cores", lambda: 5)
+    split = "train[:9]"
+    for download in (True, False):
+        with pytest.raises(LookedForError) as built:
+            similarity.write_index("run", ["s"], data_dir="D", download=download)
+        assert built.value.args == ((made, split, ["s"], "D"), {"download": download})
+    with pytest.raises(LookedForError) as plain:
+        similarity.write_index("run")
+    assert plain.value.args == ((made, split, (), None), {"download": True})
+    assert loaded[0] == (("run",), {"workers": 5})
+    # For pictures alone nothing is downloaded; they are of the split that the index is of.
+    with pytest.raises(LookedForError) as read:
+        similarity.with_pictures(made, None, ["s"], data_dir="D")  # type: ignore[arg-type]
+    assert read.value.args == ((made, "train", ["s"], "D"), {"download": False})
+
+
 def test_files_of_photos_are_found_by_their_digests(monkeypatch: pytest.MonkeyPatch) -> None:
     def part(*digests: bytes) -> Any:
         return SimpleNamespace(

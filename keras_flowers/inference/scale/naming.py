@@ -164,6 +164,7 @@ def _careful_reader(job: Job) -> Iterator[Callable[[PhotoInput, tuple[int, int]]
         nonlocal child
         if child is None:
             child = Child(_start_reading)
+            # Before the photo is read: it is not to blame where the process cannot start.
             child.start()
         try:
             read_photo: Read = child.call(photo, size, seconds=job.photo_seconds)

@@ -101,6 +101,22 @@ def test_run_goes_on_where_nothing_that_matters_differs(run: RunFolder) -> None:
             RunFolder.begin(run.path, other)
 
 
+def test_options_that_were_others_or_none_are_told(run: RunFolder) -> None:
+    for then, now in (({"known": 0.5}, None), (None, {"known": 0.5})):
+        asked = {**ASKED, "options": {"threshold": then}}
+        begun = RunFolder.begin(run.path / ("none" if then is None else "some"), asked)
+        reason = rf"was begun with other options \(threshold: {then} then, {now} now\); choose"
+        with pytest.raises(UserError, match=reason):
+            RunFolder.begin(begun.path, {**ASKED, "options": {"threshold": now}})
+
+
+def test_parts_are_of_a_run_in_whatever_order_it_is_written_down(run: RunFolder) -> None:
+    turned = dict(reversed(run.manifest.items()))
+    inputs = dict(reversed(run.manifest["inputs"].items()))
+    again = RunFolder(run.path, {**turned, "inputs": inputs})
+    assert again.count(0, "t0") == Count(3, 1)
+
+
 @pytest.mark.parametrize("content", ["[]", "{}", '{"inputs": 3}'])
 def test_manifest_of_something_else_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)

@@ -130,6 +130,16 @@ def test_missing_split_of_a_data_set_is_taken_from_train(data_dir: Path) -> None
     assert open_source(str(version)).labels == ("rose", "aster")
 
 
+def test_other_splits_are_of_the_same_data_set_and_folder(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = data.load_photos("damaged_flowers", "test", str(data_dir), tmp_path)
+    asked: list[Any] = []
+    monkeypatch.setattr(data, "load_photos", lambda *given: asked.append(given))
+    test.of_split("train[:3]")
+    assert asked == [("damaged_flowers", "train[:3]", str(data_dir), tmp_path)]
+
+
 def test_data_set_without_photos_is_refused(data_dir: Path) -> None:
     with pytest.raises(UserError, match=r"has the features \['text'\]; expected `image` and"):
         data.load_photos("sentences", "train", str(data_dir))
