@@ -133,7 +133,7 @@ def compare_runs(
     *,
     split: str | None = None,
     data_dir: str | None = None,
-    sources: Sequence[str] = (),
+    sources: Sequence[str | Path] = (),
     label_map: Sequence[str] = (),
 ) -> Comparison:
     """Scores runs on the photos that all of them have in a split, or on others.

@@ -242,7 +242,7 @@ def test_other_photos_are_those_of_each_run(monkeypatch: pytest.MonkeyPatch) -> 
             ["a", "b"],
             split="train",
             data_dir="D",
-            sources=[Path("s")],  # type: ignore[list-item]
+            sources=[Path("s")],
             label_map=["l"],
         )
     runs = [

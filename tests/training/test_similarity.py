@@ -161,8 +161,9 @@ def test_photos_are_looked_for_where_they_are_said_to_be(monkeypatch: pytest.Mon
     assert plain.value.args == ((made, split, (), None), {"download": True})
     assert loaded[0] == (("run",), {"workers": 5})
     # For pictures alone nothing is downloaded; they are of the split that the index is of.
+    found: Any = None
     with pytest.raises(LookedForError) as read:
-        similarity.with_pictures(made, None, ["s"], data_dir="D")  # type: ignore[arg-type]
+        similarity.with_pictures(made, found, ["s"], data_dir="D")
     assert read.value.args == ((made, "train", ["s"], "D"), {"download": False})
 
 
