@@ -6,6 +6,7 @@ import dataclasses
 import tempfile
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from keras_flowers.inference.scale.inputs import Input
 from keras_flowers.inference.scale.naming import Job, digest_of_model, start_naming
 from keras_flowers.inference.scale.places import Place
 from keras_flowers.inference.scale.plan import Part
+from keras_flowers.inference.scale.work import WorkerDiedError
 
 pytest.importorskip("pyarrow", reason="parts need the extra [scale]")
 
@@ -127,3 +129,25 @@ def test_digest_of_a_folder_is_of_its_files_and_their_names(tmp_path: Path) -> N
     assert digest_of_model(tmp_path / "a" / "y") == (
         "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"
     )
+
+
+def test_photo_is_not_to_blame_where_the_process_that_reads_it_cannot_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Dead:
+        def __init__(self, make: Any) -> None:
+            pass
+
+        def start(self) -> None:
+            raise WorkerDiedError("died at once")
+
+        def call(self, *of: Any, seconds: float) -> Any:
+            self.start()
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(naming, "Child", Dead)
+    job: Any = SimpleNamespace(photo_seconds=1.0)
+    with naming._careful_reader(job) as read, pytest.raises(WorkerDiedError, match="died at once"):
+        read(PhotoInput("a.jpg", b""), (8, 8))
