@@ -316,13 +316,19 @@ def draw_learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
                 continue
             epochs, values = zip(*points, strict=True)
             marker = "o" if len(points) == 1 else None
-            axes.plot(epochs, values, color=colour, linewidth=2, marker=marker, label=label)
+            axes.plot(
+                epochs,
+                values,
+                color=colour,
+                linewidth=2,
+                marker=marker,
+                label=label,
+                clip_on=False,  # at 0 and 100 % half of its width would be cut
+            )
         if key == "accuracy":
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             lowest, highest = axes.get_ylim()
             axes.set_ylim(max(lowest, 0.0), min(highest, 1.0))
-        for line in axes.get_lines():
-            line.set_clip_on(False)  # at 0 and 100 % half of its width
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if len(history) == 1:
             axes.set_xlim(history[0]["epoch"] - 1, history[0]["epoch"] + 1)
