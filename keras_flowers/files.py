@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,16 @@ def _move(written: Path, path: Path, holder: Path) -> None:
         (holder / "old").mkdir(exist_ok=True)
         os.rename(path, holder / "old" / path.name)
     os.replace(written, path)
+
+
+def refuse_to_overwrite(path: Path, inputs: Iterable[str | Path], what: str) -> None:
+    """Refuses to write `what` to a path at which an input lies, under whatever name.
+
+    Raises:
+        UserError: `path` is one of `inputs`.
+    """
+    if any(os.path.exists(one) and path.exists() and path.samefile(one) for one in inputs):
+        raise UserError(f"{path} would be overwritten by the {what}; choose another name")
 
 
 def write_text(path: Path, text: str) -> None:

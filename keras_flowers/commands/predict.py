@@ -24,6 +24,7 @@ from keras_flowers.commands.parts import (
 )
 from keras_flowers.commands.rows import FORMATS, Rows, format_for, open_output
 from keras_flowers.errors import UserError, reason_of
+from keras_flowers.files import refuse_to_overwrite
 from keras_flowers.inference.bulk import STDIN, Answer, PhotoInput, find_inputs, predict_photos
 from keras_flowers.inference.classifier import Classifier, load_classifier
 from keras_flowers.inference.exif import CaptureInfo, read_capture_info
@@ -348,8 +349,7 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError(f"--top_k is {options.top_k}; expected at least 1")
     inputs = [*options.photos, *filter(None, (options.model, options.category_names))]
     for path in filter(None, (options.chart, options.output)):
-        if any(os.path.exists(one) and path.exists() and path.samefile(one) for one in inputs):
-            raise UserError(f"{path} would be overwritten by the answer; choose another name")
+        refuse_to_overwrite(path, inputs, "answer")
     options.in_parts = is_in_parts(options)
     if not options.in_parts:
         options.format = format_for(options.output, options.format)

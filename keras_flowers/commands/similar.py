@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from keras_flowers.commands.exit import EXIT_SOME_FAILED, exit_with
 from keras_flowers.commands.messages import show_messages
 from keras_flowers.errors import UserError, reason_of
+from keras_flowers.files import refuse_to_overwrite
 from keras_flowers.inference.classifier import load_classifier
 from keras_flowers.inference.formats import free_chart_path
 from keras_flowers.inference.similar import SimilarPhotos
@@ -113,11 +113,7 @@ def _check(options: argparse.Namespace) -> None:
         return
     if options.chart == _NAMED_FOR_THE_PHOTO:
         options.chart = free_chart_path(options.photo, "similar")
-    elif any(
-        os.path.exists(one) and options.chart.exists() and options.chart.samefile(one)
-        for one in filter(None, (options.photo, options.model))
-    ):
-        raise UserError(f"{options.chart} would be overwritten by the chart; choose another name")
+    refuse_to_overwrite(options.chart, filter(None, (options.photo, options.model)), "chart")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -86,8 +86,10 @@ def test_chart_is_named_for_the_photo_and_replaces_neither_it_nor_another_answer
     (tmp_path / "a_similar.png").write_bytes(b"a photo of somebody's")
     assert command.main(["a.jpg", "--chart"]) == 0
     assert drawn == [Path("a_similar.png"), Path("new.jpg"), Path("a_similar_2.png")]
-    with pytest.raises(UserError, match=r"a\.jpg would be overwritten by the chart"):
-        command.main(["a.jpg", "--chart", str(tmp_path / "a.jpg")])
+    for used in ("a.jpg", "mine.tflite"):
+        (tmp_path / used).touch()
+        with pytest.raises(UserError, match=rf"{used} would be overwritten by the chart; choose"):
+            command.main(["a.jpg", "--model", "mine.tflite", "--chart", str(tmp_path / used)])
 
 
 def test_one_photo_is_enough(asked: list[Any]) -> None:
