@@ -30,10 +30,10 @@ examples:
   the five training photos most like a photo
     keras-flowers similar sunflower.jpg
 
-  ten, drawn side by side to sunflower_similar.png
-    keras-flowers similar sunflower.jpg --count 10 --chart
+  of a model of your own, ten, drawn side by side to sunflower_similar.png
+    keras-flowers similar sunflower.jpg --model saved_models/mine --count 10 --chart
 
-  of a model of your own, for a program
+  the same for a program
     keras-flowers similar sunflower.jpg --model saved_models/mine --json
 
   make the index of a model that has none, or that was replaced
